@@ -1,0 +1,1 @@
+"""The vocabulary that every other package speaks: requests, events, errors, ports. Standard library only."""
