@@ -1,0 +1,72 @@
+"""API keys: made from the system's randomness, compared as digests, never stored or shown by this package."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import secrets
+from collections.abc import Mapping
+
+from tundish.core.errors import Unauthenticated
+
+_PREFIX = "td-"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who presented a valid key."""
+
+    key_id: str
+
+
+ANYONE = Principal(key_id="anonymous")
+
+
+def generate_key() -> str:
+    """A new key: 256 bits of randomness, URL-safe."""
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+class KeyRing:
+    """The keys that open this endpoint. An empty ring opens to nobody; `KeyRing.open()` to everybody."""
+
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        """`keys`: key id → key."""
+        self._principals = {_digest(key): Principal(key_id=key_id) for key_id, key in keys.items()}
+        self._open = False
+
+    @classmethod
+    def open(cls) -> KeyRing:
+        """No key needed. Only ever for an endpoint that this machine alone can reach."""
+        ring = cls({})
+        ring._open = True
+        return ring
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is asked for."""
+        return self._open
+
+    def verify(self, presented: str | None) -> Principal:
+        """Who this key belongs to.
+
+        The look-up is by SHA-256 digest, so its timing tells nothing about a key's bytes.
+
+        Raises:
+            Unauthenticated: no key, or none of ours.
+        """
+        if self._open:
+            return ANYONE
+        if not presented:
+            raise Unauthenticated(
+                "No API key was sent. Send it as 'Authorization: Bearer KEY' or as 'api-key: KEY'; "
+                "`tundish status` shows where the key is kept."
+            )
+        principal = self._principals.get(_digest(presented))
+        if principal is None:
+            raise Unauthenticated("The API key is not valid here. `tundish status` shows where the key is kept.")
+        return principal
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
