@@ -18,7 +18,7 @@ def load_or_create(path: Path) -> str:
         OSError: the folder cannot be written, or the file cannot be read.
     """
     try:
-        return _read(path)
+        return read(path)
     except FileNotFoundError:
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def load_or_create(path: Path) -> str:
         try:
             os.link(draft, path)
         except FileExistsError:
-            return _read(path)
+            return read(path)
         except OSError:  # a file system without hard links
             os.replace(draft, path)
             return key
@@ -41,7 +41,12 @@ def load_or_create(path: Path) -> str:
     return key
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The key kept at `path`.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+    """
     key = path.read_text(encoding="ascii").strip()
     if not key:
         raise FileNotFoundError(path)

@@ -15,8 +15,8 @@ from tundish.core.request import CompletionRequest, Request
 class Capabilities:
     """What a backend can do for one model; checked before a request is sent there."""
 
-    context_length: int
-    """Tokens, prompt and answer together, that a request may really have (not what the card promises)."""
+    context_length: int | None
+    """Tokens, prompt and answer together, that a request may really have (not what the card promises); None is unknown."""
     tools: bool = True
     structured_output: bool = True
     reasoning: bool = True
@@ -28,6 +28,8 @@ class Capabilities:
 class Health(enum.Enum):
     """Whether requests can be served."""
 
+    UNLOADED = "unloaded"
+    """Not in memory; the next request loads it, or an operator does."""
     STARTING = "starting"
     READY = "ready"
     RESTARTING = "restarting"
@@ -49,6 +51,8 @@ class BackendStatus:
     queued: int = 0
     queue_limit: int = 0
     restarts: int = 0
+    load_progress: float | None = None
+    """0 … 1 while STARTING, when the engine knows how far it is."""
 
 
 class Backend(Protocol):

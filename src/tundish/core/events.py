@@ -114,6 +114,4 @@ class Finished:
     usage: Usage
 
 
-GenerationEvent: TypeAlias = (
-    ReasoningDelta | TextDelta | ToolCallStarted | ToolCallDelta | ChoiceFinished | Finished
-)
+GenerationEvent: TypeAlias = ReasoningDelta | TextDelta | ToolCallStarted | ToolCallDelta | ChoiceFinished | Finished

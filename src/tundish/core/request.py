@@ -166,6 +166,8 @@ class Request:
     reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
     sampling: Sampling = Sampling()
     n: int = 1
+    keep_alive_s: float | None = None
+    """Seconds that a local model stays loaded after this, infinity for ever; None is up to its deployment."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,3 +180,5 @@ class CompletionRequest:
     n: int = 1
     echo: bool = False
     suffix: str | None = None
+    keep_alive_s: float | None = None
+    """Seconds that a local model stays loaded after this, infinity for ever; None is up to its deployment."""

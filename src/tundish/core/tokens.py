@@ -7,6 +7,7 @@ import enum
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol, TypeAlias
 
+from tundish.core.backend import BackendStatus
 from tundish.core.request import Sampling
 
 
@@ -81,4 +82,20 @@ class TokenEngine(Protocol):
             Overloaded: no slot, and no room in the queue.
             BackendError: the engine failed.
         """
+        ...
+
+    def status(self) -> BackendStatus:
+        """The state now; never blocks."""
+        ...
+
+    async def start(self) -> None:
+        """Load the model.
+
+        Raises:
+            ModelFileInvalid, ModelLoadFailed: it cannot be loaded, with the reason.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """End everything at once; running generations raise BackendStopped."""
         ...

@@ -53,10 +53,10 @@ class Observer(Protocol):
 
 
 class Dispatcher:
-    """Runs requests on the backends it was given."""
+    """Runs requests on the backends it was given; the mapping may change while it works."""
 
     def __init__(self, *, backends: Mapping[str, Backend], observer: Observer, clock: Clock) -> None:
-        self._backends = dict(backends)
+        self._backends = backends
         self._observer = observer
         self._clock = clock
         self._created_s = int(clock.now().timestamp())
@@ -80,10 +80,9 @@ class Dispatcher:
 
     @property
     def ready(self) -> bool:
-        """Whether every model can be used and new requests are welcome."""
-        return not self._draining and all(
-            backend.status().health is Health.READY for backend in self._backends.values()
-        )
+        """Whether every model can be used, or will be loaded for its next request, and new requests are welcome."""
+        usable = (Health.READY, Health.UNLOADED)
+        return not self._draining and all(backend.status().health in usable for backend in self._backends.values())
 
     def refuse_new_requests(self) -> None:
         """From now on new requests get `Unavailable`; running ones go on."""
