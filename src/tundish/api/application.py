@@ -1,0 +1,125 @@
+"""The endpoint as a handler of HTTP requests: guard, route, authenticate, serve, and an answer to everything."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from tundish.access.keys import KeyRing
+from tundish.api.authentication import authenticate
+from tundish.api.call import Call, new_request_id
+from tundish.api.guard import Guard
+from tundish.api.heartbeat import PING_AFTER_S
+from tundish.api.inference import Inference
+from tundish.api.metrics import Metrics
+from tundish.api.models import Models
+from tundish.api.operation import Operation
+from tundish.api.routes import Route, Router
+from tundish.core.clock import Clock
+from tundish.core.errors import TundishError
+from tundish.dispatch.dispatcher import Dispatcher
+from tundish.http.exchange import Exchange
+from tundish.http.message import HttpRequest
+from tundish.wire import errors
+
+_logger = logging.getLogger(__name__)
+
+_CLIENT_GONE = 499
+"""nginx's number for a request that nobody waits for any more; it is never sent."""
+
+
+class Application:
+    """`await application(request, exchange)` answers one request."""
+
+    def __init__(
+        self,
+        *,
+        dispatcher: Dispatcher,
+        keys: KeyRing,
+        guard: Guard,
+        metrics: Metrics,
+        stop: Callable[[], None],
+        clock: Clock,
+        ping_after_s: float = PING_AFTER_S,
+    ) -> None:
+        """
+        Args:
+            dispatcher: runs what is asked.
+            keys: who may ask.
+            guard: from which web pages.
+            metrics: told of every request; shown to Prometheus.
+            stop: begins a graceful stop and returns at once.
+            clock: for the times in answers.
+            ping_after_s: silence after which a stream shows that it is alive.
+        """
+        self._keys = keys
+        self._guard = guard
+        self._metrics = metrics
+        self._clock = clock
+        metrics.watch_backends(dispatcher.status)
+        inference = Inference(dispatcher, clock, ping_after_s=ping_after_s)
+        models = Models(dispatcher)
+        operation = Operation(dispatcher, metrics, clock, stop)
+        self._router = Router(
+            [
+                Route(path="/v1/chat/completions", methods={"POST": inference.chat_completions}),
+                Route(path="/v1/completions", methods={"POST": inference.completions}),
+                Route(path="/v1/models", methods={"GET": models.list}),
+                Route(path="/v1/models/{model}", methods={"GET": models.retrieve}),
+                Route(path="/healthz", methods={"GET": operation.healthz}, public=True),
+                Route(path="/readyz", methods={"GET": operation.readyz}, public=True),
+                Route(path="/metrics", methods={"GET": operation.metrics}, public=True),
+                Route(path="/tundish/v1/status", methods={"GET": operation.status}),
+                Route(path="/tundish/v1/stop", methods={"POST": operation.stop}),
+            ]
+        )
+
+    async def __call__(self, request: HttpRequest, exchange: Exchange) -> None:
+        """Answer `request`. Raises nothing but the cancellation of its own task."""
+        call = Call(request, exchange, self._clock)
+        try:
+            await self._serve(call)
+        except TundishError as error:
+            call.refuse(error)
+        except Exception:
+            _logger.exception("The request %s failed", call.id)
+            call.refuse(TundishError(f"Something went wrong in this endpoint; its log says what, under {call.id}."))
+        finally:
+            self._metrics.http_request_ended(
+                route=call.route, method=request.method, status=call.status or _CLIENT_GONE
+            )
+
+    @staticmethod
+    def refuse(error: TundishError) -> tuple[int, Sequence[tuple[str, str]], bytes]:
+        """The response to what the HTTP server refuses, before any handler has seen it."""
+        status, headers, body = errors.response(error)
+        return status, [*headers, ("x-request-id", new_request_id())], body
+
+    async def _serve(self, call: Call) -> None:
+        request = call.request
+        call.origin = self._guard.check(request.headers)
+        route, call.parameters = self._router.find(request.path)
+        call.route = route.path
+        if request.method == "OPTIONS":
+            _answer_options(call, route)
+            return
+        surface = route.surface(request.method)
+        if not route.public:
+            authenticate(request.headers, self._keys)
+        if request.body:
+            call.require_json()
+        await surface(call)
+
+
+def _answer_options(call: Call, route: Route) -> None:
+    """Also the preflight of a web page; which origins may ask has been decided."""
+    methods = ", ".join(route.allowed)
+    headers = [("allow", methods)]
+    asked = call.request.headers
+    if call.origin is not None and "access-control-request-method" in asked:
+        headers += [("access-control-allow-methods", methods), ("access-control-max-age", "600")]
+        if "access-control-request-headers" in asked:
+            headers.append(("access-control-allow-headers", asked["access-control-request-headers"]))
+        if asked.get("access-control-request-private-network") == "true":
+            headers.append(("access-control-allow-private-network", "true"))
+    call.respond(b"", status=204, headers=headers)
