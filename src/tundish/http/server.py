@@ -1,0 +1,169 @@
+"""An HTTP/1.1 server for few routes and long answers, on asyncio protocols and llhttp.
+
+A request costs one task and one write, an idle connection neither a task nor a timer. What a client may do is bounded
+by `Limits`; what it sends wrongly is answered in the API's own shape (`refuse`). Which file does what:
+
+    reader              bytes → requests, strictly, within the limits
+    server_connection   whose turn it is; notices at once when the client goes
+    exchange            the response side, as handlers see it
+    head                the response's head
+    listener            the port
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+from tundish.http.exchange import Exchange
+from tundish.http.limits import Limits
+from tundish.http.listener import Address, Listener, bind
+from tundish.http.message import HttpRequest
+from tundish.http.reader import BodyMemory
+from tundish.http.server_connection import Handler, Refuse, ServerConnection, Service
+
+__all__ = ["Exchange", "Handler", "HttpRequest", "HttpServer", "Limits", "Refuse"]
+
+_log = logging.getLogger("tundish.http")
+
+_DEFAULT_LIMITS = Limits()
+_LOOKS_AT_ONCE = 250
+_LOOK_ON_S = 0.01
+_LAST_CANCELLATION_S = 5.0
+"""For cancelled handlers to put their things away."""
+
+
+class HttpServer:
+    """Listens, and calls `handler` with each request in a task of its own; the task is cancelled when the client goes.
+
+    Args:
+        handler: answers through the exchange it is given.
+        limits: what clients may take.
+        refuse: an error in the API's shape: status, headers, body.
+    """
+
+    def __init__(self, handler: Handler, *, limits: Limits = _DEFAULT_LIMITS, refuse: Refuse) -> None:
+        self._service = Service(
+            handler=handler,
+            refuse=refuse,
+            limits=limits,
+            memory=BodyMemory(limits.all_bodies_bytes),
+            changed=self._wake,
+        )
+        self._listeners: list[Listener] = []
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._to_look_at: list[ServerConnection] = []
+
+    @property
+    def connections(self) -> int:
+        """Open now."""
+        return len(self._service.connections)
+
+    @property
+    def requests_running(self) -> int:
+        """In their handlers now."""
+        return self._service.requests_running
+
+    async def listen(self, host: str, port: int) -> int:
+        """Accept connections on every address that `host` stands for; returns the port, which 0 leaves to the system.
+
+        Raises:
+            AddressInUse, CannotListen: with what to do about it.
+        """
+        for sock in await bind(host, port):
+            port = sock.getsockname()[1]
+            listener = Listener(sock, self._connect)
+            listener.start()
+            self._listeners.append(listener)
+        if self._timer is None:
+            self._look_around()
+        return port
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections and close those without a request; what runs goes on, its connection ends with it."""
+        self._service.stopping = True
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        for connection in list(self._service.connections):
+            connection.close_if_waiting()
+
+    async def wait_idle(self, timeout_s: float | None) -> bool:
+        """After `stop_accepting`: whether, within the time, no request runs any more and all answers have been sent."""
+        return await self._wait_until(self._is_idle, timeout_s)
+
+    async def close(self) -> None:
+        """End everything that is left."""
+        self.stop_accepting()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await asyncio.gather(*self._connecting)
+        for connection in list(self._service.connections):
+            connection.end()
+        if not await self._wait_until(self._is_over, _LAST_CANCELLATION_S):
+            _log.warning("%d cancelled requests have not ended", self.requests_running)
+
+    # --- connections ---
+
+    def _connect(self, sock: socket.socket, address: Address) -> None:
+        task = asyncio.get_running_loop().create_task(self._open(sock, address[0]))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _open(self, sock: socket.socket, peer: str) -> None:
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: ServerConnection(self._service, peer), sock)
+        except OSError:
+            sock.close()  # the client has gone meanwhile
+
+    # --- the timer ---
+
+    def _look_around(self) -> None:
+        """Look at every connection about once a second, in portions too small to hold up a token."""
+        loop = asyncio.get_running_loop()
+        connections, to_look_at = self._service.connections, self._to_look_at
+        if not to_look_at:
+            to_look_at.extend(connections)
+        now_s = loop.time()
+        for _ in range(min(_LOOKS_AT_ONCE, len(to_look_at))):
+            connection = to_look_at.pop()
+            if connection in connections:
+                connection.look(now_s)
+        pause_s = _LOOK_ON_S if to_look_at else min(1.0, self._service.limits.shortest_s / 4)
+        self._timer = loop.call_later(pause_s, self._look_around)
+
+    # --- ending ---
+
+    def _is_idle(self) -> bool:
+        service = self._service
+        return not service.requests_running and not any(connection.unsent_bytes for connection in service.connections)
+
+    def _is_over(self) -> bool:
+        return not self._service.requests_running and not self._service.connections
+
+    async def _wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._waiters.add(waiter)
+                    try:
+                        await waiter
+                    finally:
+                        self._waiters.discard(waiter)
+        except TimeoutError:
+            return False
+        return True
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
