@@ -1,0 +1,1 @@
+"""gpt-oss's format: requests to token ids, token ids to events, grammars for what must be obeyed."""
