@@ -1,0 +1,1 @@
+"""What models are: cards, the files on this disk, bundles. No network here: see `tundish.sources`."""
