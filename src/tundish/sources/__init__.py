@@ -1,0 +1,2 @@
+"""Where model files come from: the Hugging Face Hub, plain HTTP, folders. Everything that opens a connection for
+them."""
