@@ -11,6 +11,8 @@ import dataclasses
 import os
 import types
 import typing
+import urllib.parse
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,13 +59,28 @@ class Settings:
     host: str = _described("Address to listen on. Anything but a loopback address needs `api_key`.", "127.0.0.1")
     port: int = _described("Port to listen on; 0 takes a free one.", 8642)
     api_key: Secret | None = _described(
-        "The key clients must send. Without it one is generated on the first start and kept in `data_dir`.", None
+        "The key clients must send. Without it one is generated on the first start and kept in `data_dir`.",
+        None,
     )
     auth: bool = _described("Whether a key is asked for. Can be turned off on a loopback address only.", True)
     models: tuple[str, ...] = _described(
-        f"What to serve: `{EMBEDDED_MODEL}` (the embedded model), `FILE.gguf`, or `NAME=FILE.gguf`; "
-        "comma-separated in the environment.",
+        f"What to load at the start: `{EMBEDDED_MODEL}` (the embedded model), a model that `tundish model list` shows, "
+        "`FILE.gguf`, or `NAME=` and one of these; comma-separated in the environment.",
         (EMBEDDED_MODEL,),
+    )
+    serve_library: bool = _described(
+        "Whether the other models that `tundish model list` shows are offered, too.", True
+    )
+    servers: tuple[str, ...] = _described(
+        "OpenAI-compatible servers of other programs on this machine whose models are offered, too: `[NAME=]URL`, with "
+        "`/v1`; a key may stand in the URL (`http://KEY@127.0.0.1:8000/v1`). Comma-separated in the environment.",
+        (),
+    )
+    load_on_demand: bool = _described(
+        "Whether the first request for a model loads it; else only `tundish load` does.", True
+    )
+    keep_alive_s: float = _described(
+        "Seconds after its last request until a model that was loaded on demand is unloaded.", 300.0
     )
     slots: int = _described("Requests that one model works on at the same time.", 4)
     queue_limit: int = _described("Requests that may wait for a slot; one more is refused with 429.", 64)
@@ -84,11 +101,19 @@ class Settings:
     data_dir: Path = _directory(
         "Where the generated key and the chat history are kept.", lambda: _home("user_data_path")
     )
+    models_dir: Path | None = _described(
+        "Where pulled and imported models are kept. Without it: `models` in `data_dir`.", None
+    )
+    offline: bool = _described(
+        "Whether every source of models (the Hugging Face Hub, plain URLs) is refused without being contacted.",
+        False,
+    )
     cache_dir: Path = _directory(
         "Where the embedded model is expanded; may be deleted at any time.", lambda: _home("user_cache_path")
     )
     state_dir: Path = _directory(
-        "Where a running endpoint writes its address for the other commands.", lambda: _home("user_state_path")
+        "Where a running endpoint writes its address for the other commands.",
+        lambda: _home("user_state_path"),
     )
 
     def __post_init__(self) -> None:
@@ -103,9 +128,13 @@ class Settings:
         )
         _require(self.threads is None or 1 <= self.threads <= 1024, "threads", "1 to 1024", self.threads)
         _require(self.gpu_layers is None or self.gpu_layers >= 0, "gpu_layers", "0 or more", self.gpu_layers)
+        _require(self.keep_alive_s >= 0, "keep_alive_s", "0 or more seconds", self.keep_alive_s)
         _require(0 < self.load_timeout_s <= 86_400, "load_timeout_s", "seconds up to a day", self.load_timeout_s)
         _require(
-            1024 <= self.max_body_bytes <= 2**31, "max_body_bytes", "from 1024 to 2147483648", self.max_body_bytes
+            1024 <= self.max_body_bytes <= 2**31,
+            "max_body_bytes",
+            "from 1024 to 2147483648",
+            self.max_body_bytes,
         )
         _require(0 <= self.drain_s <= 3600, "drain_s", "seconds from 0 to 3600", self.drain_s)
         _require(bool(self.models), "models", "at least one model", self.models)
@@ -147,6 +176,21 @@ class Settings:
         return self.state_dir / "endpoint.json"
 
     @property
+    def models_folder(self) -> Path:
+        """Where models are kept."""
+        return self.data_dir / "models" if self.models_dir is None else self.models_dir
+
+    @property
+    def cards_folder(self) -> Path:
+        """Where the user's own model cards are."""
+        return self.data_dir / "cards"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the keys that sign and check bundles are."""
+        return self.data_dir / "keys"
+
+    @property
     def history_file(self) -> Path:
         """What was typed into `tundish chat`."""
         return self.data_dir / "chat-history"
@@ -168,6 +212,16 @@ def _require(holds: bool, name: str, expected: str, actual: object) -> None:
 def from_environment(overrides: Mapping[str, object] | None = None) -> Settings:
     """The settings of this process; see `load`."""
     return load(os.environ, overrides)
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that this machine's settings (`HTTPS_PROXY` and kin, or the system's) name for `url`, if any."""
+    address = urllib.parse.urlsplit(url)
+    if urllib.request.proxy_bypass(address.netloc.rpartition("@")[2]):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def load(environment: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Settings:

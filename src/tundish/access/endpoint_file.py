@@ -34,7 +34,7 @@ def write(path: Path, record: EndpointRecord) -> None:
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(record), file)
-    os.replace(draft, path)
+    draft.replace(path)
 
 
 def read(path: Path) -> EndpointRecord | None:

@@ -34,7 +34,7 @@ def load_or_create(path: Path) -> str:
         except FileExistsError:
             return read(path)
         except OSError:  # a file system without hard links
-            os.replace(draft, path)
+            draft.replace(path)
             return key
     finally:
         draft.unlink(missing_ok=True)

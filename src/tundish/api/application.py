@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from tundish.access.keys import KeyRing
 from tundish.api.authentication import authenticate
 from tundish.api.call import Call, new_request_id
+from tundish.api.deployments import Deployments
 from tundish.api.guard import Guard
 from tundish.api.heartbeat import PING_AFTER_S
 from tundish.api.inference import Inference
@@ -40,6 +41,7 @@ class Application:
         metrics: Metrics,
         stop: Callable[[], None],
         clock: Clock,
+        deployments: Deployments | None = None,
         ping_after_s: float = PING_AFTER_S,
     ) -> None:
         """
@@ -50,6 +52,7 @@ class Application:
             metrics: told of every request; shown to Prometheus.
             stop: begins a graceful stop and returns at once.
             clock: for the times in answers.
+            deployments: lets the owner load and unload models; None where models neither come nor go.
             ping_after_s: silence after which a stream shows that it is alive.
         """
         self._keys = keys
@@ -60,6 +63,7 @@ class Application:
         inference = Inference(dispatcher, clock, ping_after_s=ping_after_s)
         models = Models(dispatcher)
         operation = Operation(dispatcher, metrics, clock, stop)
+        owned = () if deployments is None else _routes(deployments)
         self._router = Router(
             [
                 Route(path="/v1/chat/completions", methods={"POST": inference.chat_completions}),
@@ -71,6 +75,7 @@ class Application:
                 Route(path="/metrics", methods={"GET": operation.metrics}, public=True),
                 Route(path="/tundish/v1/status", methods={"GET": operation.status}),
                 Route(path="/tundish/v1/stop", methods={"POST": operation.stop}),
+                *owned,
             ]
         )
 
@@ -109,6 +114,21 @@ class Application:
         if request.body:
             call.require_json()
         await surface(call)
+
+
+def _routes(deployments: Deployments) -> Sequence[Route]:
+    path = "/tundish/v1/deployments"
+    actions = {
+        "load": deployments.load,
+        "unload": deployments.unload,
+        "pin": deployments.pin,
+        "unpin": deployments.unpin,
+        "remove": deployments.remove,
+    }
+    return [
+        Route(path=path, methods={"GET": deployments.list, "POST": deployments.add}),
+        *(Route(path=f"{path}/{name}", methods={"POST": surface}) for name, surface in actions.items()),
+    ]
 
 
 def _answer_options(call: Call, route: Route) -> None:

@@ -57,9 +57,10 @@ class Operation:
         reasons = [
             f"{name} is {status.health.value}{f': {status.detail}' if status.detail else ''}"
             for name, status in sorted(self._dispatcher.status().items())
-            if status.health is not Health.READY
+            if status.health not in (Health.READY, Health.UNLOADED)
         ]
-        return reasons or ["the endpoint is shutting down"]
+        unwelcome = self._dispatcher.unwelcome
+        return reasons if unwelcome is None else [*reasons, unwelcome]
 
 
 def _status(dispatcher: Dispatcher, uptime_s: float) -> EndpointStatus:

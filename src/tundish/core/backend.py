@@ -16,7 +16,7 @@ class Capabilities:
     """What a backend can do for one model; checked before a request is sent there."""
 
     context_length: int | None
-    """Tokens, prompt and answer together, that a request may really have (not what the card promises); None is unknown."""
+    """Tokens, prompt and answer together, that a request really has (not what the card promises); None is unknown."""
     tools: bool = True
     structured_output: bool = True
     reasoning: bool = True

@@ -55,12 +55,15 @@ class Observer(Protocol):
 class Dispatcher:
     """Runs requests on the backends it was given; the mapping may change while it works."""
 
-    def __init__(self, *, backends: Mapping[str, Backend], observer: Observer, clock: Clock) -> None:
+    def __init__(
+        self, *, backends: Mapping[str, Backend], observer: Observer, clock: Clock, welcoming: bool = True
+    ) -> None:
+        """`welcoming`: whether requests are taken before `welcome_requests` is called."""
         self._backends = backends
         self._observer = observer
         self._clock = clock
         self._created_s = int(clock.now().timestamp())
-        self._draining = False
+        self._unwelcome = None if welcoming else "This endpoint is starting. Send the request again in a moment."
 
     def models(self) -> Sequence[ServedModel]:
         """Every model that can be named, by name."""
@@ -81,12 +84,20 @@ class Dispatcher:
     @property
     def ready(self) -> bool:
         """Whether every model can be used, or will be loaded for its next request, and new requests are welcome."""
-        usable = (Health.READY, Health.UNLOADED)
-        return not self._draining and all(backend.status().health in usable for backend in self._backends.values())
+        return self._unwelcome is None and all(map(_is_usable, self._backends.values()))
+
+    @property
+    def unwelcome(self) -> str | None:
+        """Why no request is taken now; None when requests are taken."""
+        return self._unwelcome
+
+    def welcome_requests(self) -> None:
+        """From now on requests are taken; before, they get `Unavailable`, since the backends are not all known yet."""
+        self._unwelcome = None
 
     def refuse_new_requests(self) -> None:
         """From now on new requests get `Unavailable`; running ones go on."""
-        self._draining = True
+        self._unwelcome = "This endpoint is shutting down. Send the request again when it is back."
 
     def generate(self, request: Request) -> AsyncGenerator[GenerationEvent, None]:
         """Answer a conversation; see `Backend.generate` for what it raises."""
@@ -99,9 +110,9 @@ class Dispatcher:
     async def _observed(
         self, model: str, begin: Callable[[Backend], AsyncGenerator[GenerationEvent, None]]
     ) -> AsyncGenerator[GenerationEvent, None]:
+        if self._unwelcome is not None:
+            raise Unavailable(self._unwelcome)
         backend = self._backend(model)
-        if self._draining:
-            raise Unavailable("This endpoint is shutting down. Send the request again when it is back.")
         self._observer.request_started(model)
         started_s = self._clock.monotonic_s()
         first_s: float | None = None
@@ -142,10 +153,13 @@ class Dispatcher:
         return backend
 
     def _served(self, name: str, backend: Backend) -> ServedModel:
-        ready = backend.status().health is Health.READY
         return ServedModel(
             name=name,
             created_s=self._created_s,
             owner="tundish",
-            capabilities=backend.capabilities if ready else None,
+            capabilities=backend.capabilities if _is_usable(backend) else None,
         )
+
+
+def _is_usable(backend: Backend) -> bool:
+    return backend.status().health in (Health.READY, Health.UNLOADED)

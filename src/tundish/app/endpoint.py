@@ -1,0 +1,181 @@
+"""A running endpoint: its server, its models, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+from tundish import __version__
+from tundish.access.endpoint_file import EndpointRecord
+from tundish.api.application import Application
+from tundish.api.deployments import Deployments
+from tundish.api.guard import Guard
+from tundish.api.metrics import Metrics
+from tundish.app.access import open_access
+from tundish.app.library import open_library
+from tundish.app.models import Models
+from tundish.app.neighbours import Neighbours
+from tundish.app.neighbours import parse as parse_neighbour
+from tundish.catalog import fit
+from tundish.core.clock import Clock, SystemClock
+from tundish.deployments.fleet import Fleet
+from tundish.deployments.spec import LoadRules
+from tundish.dispatch.dispatcher import Dispatcher
+from tundish.engines import hardware
+from tundish.http.server import HttpServer, Limits
+from tundish.settings import Settings
+
+_LAST_WORDS_S = 2.0
+"""For streams to be told why they end."""
+
+
+class Endpoint:
+    """An endpoint that listens; its models may still be loading."""
+
+    def __init__(self, settings: Settings, *, clock: Clock) -> None:
+        """
+        Args:
+            settings: what to serve, where.
+            clock: the time.
+
+        Raises:
+            InvalidSetting: a key that cannot be kept, a model that is not there.
+        """
+        self._settings = settings
+        self._models = Models(settings, open_library(settings, clock), clock=clock)
+        self._named = self._models.named()
+        self.access = open_access(settings)
+        self.metrics = Metrics()
+        self.fleet = Fleet(
+            budget_bytes=self._budget_bytes,
+            clock=clock,
+            rules=LoadRules(on_demand=settings.load_on_demand, queue_limit=settings.queue_limit),
+        )
+        self.dispatcher = Dispatcher(backends=self.fleet.backends, observer=self.metrics, clock=clock, welcoming=False)
+        neighbours = [parse_neighbour(given) for given in settings.servers]
+        self._neighbours = Neighbours(neighbours, self.fleet, clock=clock)
+        self._watching: asyncio.Task[None] | None = None
+        self._stop_asked = asyncio.Event()
+        self._hurry = asyncio.Event()
+        application = Application(
+            dispatcher=self.dispatcher,
+            keys=self.access.ring,
+            guard=Guard(
+                host=settings.host,
+                allowed_hosts=settings.allowed_hosts,
+                allowed_origins=settings.allowed_origins,
+            ),
+            metrics=self.metrics,
+            stop=self.ask_to_stop,
+            clock=clock,
+            deployments=Deployments(self.fleet, self._models.find_deployment),
+        )
+        self._server = HttpServer(
+            application,
+            limits=Limits(body_bytes=settings.max_body_bytes),
+            refuse=application.refuse,
+        )
+        self.metrics.watch_connections(lambda: self._server.connections)
+        self.url = ""
+
+    def ask_to_stop(self) -> None:
+        """Begin the graceful stop; asked again, end at once."""
+        if self._stop_asked.is_set():
+            self._hurry.set()
+        self._stop_asked.set()
+
+    async def stop_asked(self) -> None:
+        """Wait until somebody wants the endpoint to stop."""
+        await self._stop_asked.wait()
+
+    async def listen(self) -> None:
+        """Take the port; from now on `/healthz` answers.
+
+        Raises:
+            AddressInUse: somebody else has it.
+        """
+        host = self._settings.host
+        port = await self._server.listen(host, self._settings.port)
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+        self.url = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
+
+    async def load(self) -> None:
+        """Put the models to work: those that the settings name are loaded, the library's others wait for a request.
+
+        Raises:
+            ModelFileInvalid, DoesNotFit, ModelLoadFailed: one that was named cannot be; the others are given up.
+        """
+        machine = await asyncio.to_thread(hardware.snapshot)
+        for spec in await asyncio.to_thread(self._models.deployments, self._named, machine):
+            self.fleet.add(spec)
+        self.dispatcher.welcome_requests()
+        if self._settings.serve_library:
+            for spec in await asyncio.to_thread(self._models.on_demand, list(self._named), machine):
+                self.fleet.add(spec)
+        await self._neighbours.look()
+        self._watching = asyncio.create_task(self._neighbours.watch())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name in self._named:
+                    group.create_task(self.fleet.load(name))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The models that the settings name."""
+        return list(self._named)
+
+    def _budget_bytes(self) -> int:
+        """What all models together may take: what is free now, and what they have."""
+        return fit.budget_bytes(hardware.memory()) + self.fleet.memory_loaded_bytes
+
+    def record(self) -> EndpointRecord:
+        """How the commands of this machine reach it."""
+        kept_in = self.access.kept_in
+        return EndpointRecord(
+            url=self.url,
+            pid=os.getpid(),
+            version=__version__,
+            key_file=None if kept_in is None else str(kept_in),
+            key_required=self.access.key is not None,
+        )
+
+    async def drain(self) -> None:
+        """Refuse what is new, give what runs its time, then tell the rest why it ends."""
+        self.dispatcher.refuse_new_requests()
+        self._server.stop_accepting()
+        idle = asyncio.ensure_future(self._server.wait_idle(self._settings.drain_s))
+        hurry = asyncio.ensure_future(self._hurry.wait())
+        await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, hurry):
+            task.cancel()
+        await asyncio.gather(idle, hurry, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End everything: running answers are told that the endpoint stops."""
+        self.dispatcher.refuse_new_requests()
+        self._server.stop_accepting()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self.fleet.stop()
+        await self._server.wait_idle(_LAST_WORDS_S)
+        await self._server.close()
+
+
+@asynccontextmanager
+async def endpoint(settings: Settings, *, clock: Clock | None = None) -> AsyncGenerator[Endpoint, None]:
+    """An endpoint that listens while the context is entered; `load` makes its models usable.
+
+    Raises:
+        InvalidSetting, ModelNotFound, ModelNotCached, AddressInUse: it cannot be started.
+    """
+    running = Endpoint(settings, clock=clock or SystemClock())
+    await running.listen()
+    try:
+        yield running
+    finally:
+        await running.close()

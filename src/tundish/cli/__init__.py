@@ -1,0 +1,1 @@
+"""The `tundish` command: `serve` runs an endpoint, everything else is a client of one."""
