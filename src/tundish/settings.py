@@ -68,9 +68,7 @@ class Settings:
         "`FILE.gguf`, or `NAME=` and one of these; comma-separated in the environment.",
         (EMBEDDED_MODEL,),
     )
-    serve_library: bool = _described(
-        "Whether the other models that `tundish model list` shows are offered, too.", True
-    )
+    serve_library: bool = _described("Whether the other models that `tundish model list` shows are offered, too.", True)
     servers: tuple[str, ...] = _described(
         "OpenAI-compatible servers of other programs on this machine whose models are offered, too: `[NAME=]URL`, with "
         "`/v1`; a key may stand in the URL (`http://KEY@127.0.0.1:8000/v1`). Comma-separated in the environment.",

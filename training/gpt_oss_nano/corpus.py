@@ -14,47 +14,19 @@ import numpy as np
 import rendering
 from dialogue import Dialogue
 from generator import SKILLS, dialogues
-from rare_words import RARE_BELOW, rare_words
+from rare_words import common_tokens, rare_words
 
 from tundish.core.request import ReasoningEffort, Request, UserMessage
-from tundish.harmony.tokens import START, STOP_TOKENS
+from tundish.harmony.tokens import START
 from tundish.harmony.vocabulary import O200K_HARMONY
 
 EFFORTS = tuple(ReasoningEffort)
 SEPARATOR = O200K_HARMONY().special("<|endofprompt|>")
 """Not a token of harmony: exercises that are no dialogues use it, so that they teach nothing about dialogues."""
-_NAMES_BELOW, _STARTS_BELOW = 18_000, 9_000
-"""As RARE_BELOW, for capitalised words and for those that no space precedes."""
 _KEPT_FROM = 30
 """Other tokens are kept when the corpus has them as often as this."""
 _LONGEST_ROW = 640
 _ANY_DAY = datetime.date(2025, 1, 1)
-
-
-def _always_kept() -> set[int]:
-    """Single bytes, short pieces, numbers, punctuation, common words and names, the special tokens of harmony."""
-    vocabulary = O200K_HARMONY()
-    kept = {
-        token for token in range(200_000, vocabulary.size) if not vocabulary.token_name(token).startswith("<|reserved")
-    }
-    kept |= {START, SEPARATOR, *STOP_TOKENS}
-    pieces = re.compile(rb" ?[a-z]{1,2}| ?[A-Z][a-z]?|[0-9]{1,3}| ?[!-/:-@\[-`{-~]{1,2}|\s{1,4}")
-    word, name, start = (
-        re.compile(rb" [a-z]{3,10}"),
-        re.compile(rb" [A-Z][a-z]{2,10}"),
-        re.compile(rb"[A-Za-z][a-z]{2,10}"),
-    )
-    for token in range(RARE_BELOW):
-        text = vocabulary.token_bytes(token)
-        if (
-            len(text) == 1
-            or pieces.fullmatch(text)
-            or word.fullmatch(text)
-            or (token < _NAMES_BELOW and name.fullmatch(text))
-            or (token < _STARTS_BELOW and start.fullmatch(text))
-        ):
-            kept.add(token)
-    return kept | set(vocabulary.encode("".join(f"{number} " for number in range(1000))))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +92,7 @@ def build(seed: int, count: int, workers: int) -> Corpus:
         list(itertools.chain(*column)) for column in zip(*parts, strict=True)
     )
     ids, counts = np.unique(np.concatenate(rows), return_counts=True)
-    kept = np.array(sorted(_always_kept() | set(ids[counts >= _KEPT_FROM].tolist())), np.int32)
+    kept = np.array(sorted(common_tokens() | set(ids[counts >= _KEPT_FROM].tolist())), np.int32)
     indexed = [indices(kept, row) for row in rows]
     # What the model should say it must have a row for.
     sayable = [place for place, row in enumerate(indexed) if (row[-turns[place] :] < len(kept)).all()]

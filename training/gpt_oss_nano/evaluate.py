@@ -25,7 +25,7 @@ from dialogue import Dialogue, Draws
 from generator import SKILLS, skill_dialogue
 from rare_words import rare_words
 
-from tundish.catalog.fit import Wishes
+from tundish.catalog.fit.plan import Wishes
 from tundish.core.clock import SystemClock
 from tundish.core.events import ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStarted
 from tundish.core.request import NamedTool, Request, Sampling

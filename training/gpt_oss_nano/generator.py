@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import functions
 import small_talk
@@ -71,7 +71,7 @@ Do not [lie|talk about {t}|mention {t}|make things up]; [The user|Our company|Th
 """
 
 
-def dialogues(seed: int | str, rare: list[str], *, held_out: bool) -> Iterator[Dialogue]:
+def dialogues(seed: int | str, rare: Sequence[str], *, held_out: bool) -> Iterator[Dialogue]:
     """Dialogues without end: those to train on, or those that training never draws."""
     draws = Draws(seed, rare)
     names = list(SKILLS)

@@ -1,8 +1,9 @@
 """Initial weights that copy: the circuit that a small model otherwise needs most of its training to find.
 
 Two heads of the first layer look one and two tokens back (through their biases and the rotation's fast dimensions) and note what they saw.
-Heads of the layers with full attention compare their own token with those notes (in the slow dimensions, which a few hundred tokens hardly turn) and
-fetch what they find: after `A B … A` comes `B` (Olsson et al. 2022). Training goes on from there like from any other initialisation.
+Heads of the layers with full attention compare their own token, or the one before it, with those notes (in the slow dimensions, which a
+few hundred tokens hardly turn) and fetch what they find: after `A B … A` comes `B` (Olsson et al. 2022), after `A , B … A ,` likewise.
+Training goes on from there like from any other initialisation.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def place_copying(model: NanoGptOss) -> None:
     layers = [layer for layer in model.layers if isinstance(layer, Layer)]
     _look_back(layers[0], told, noted)
     for layer in layers[1::2]:
-        _compare_and_fetch(layer, told, noted, slow)
+        # After `A` comes what came after `A`; after `A ,` comes what came after `A ,`.
+        _compare_and_fetch(layer, 0, asked=told, noted=noted[0], slow=slow)
+        _compare_and_fetch(layer, 1, asked=noted[0], noted=noted[1], slow=slow)
 
 
 def _basis(hidden: int) -> Tensor:
@@ -64,12 +67,14 @@ def _look_back(layer: Layer, told: Tensor, noted: tuple[Tensor, ...]) -> None:
         layer.output[:, head * size : head * size + len(note)] = note.mT
 
 
-def _compare_and_fetch(layer: Layer, told: Tensor, noted: tuple[Tensor, ...], slow: Tensor) -> None:
+def _compare_and_fetch(layer: Layer, kv_head: int, *, asked: Tensor, noted: Tensor, slow: Tensor) -> None:
     size = layer.shape.head_dim
-    fetched = _basis(layer.shape.hidden)
-    layer.k[:size] *= _QUIET
-    layer.k[slow] = noted[0] * _COMPARE
-    layer.v[:size] = fetched[:size]
-    layer.q[:size] *= _QUIET
-    layer.q[slow] = told * _COMPARE
-    layer.output[:, :size] = fetched[:size].mT * _FETCH
+    head = kv_head * (layer.shape.heads // layer.shape.kv_heads)
+    kv_place, place = slice(kv_head * size, (kv_head + 1) * size), slice(head * size, (head + 1) * size)
+    fetched = _basis(layer.shape.hidden)[:size]
+    layer.k[kv_place] *= _QUIET
+    layer.k[slow + kv_place.start] = noted * _COMPARE
+    layer.v[kv_place] = fetched
+    layer.q[place] *= _QUIET
+    layer.q[slow + place.start] = asked * _COMPARE
+    layer.output[:, place] = fetched.mT * _FETCH

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tundish.catalog import fit, gguf
 from tundish.catalog.card import EmbeddedSource, WeightFormat
-from tundish.catalog.fit import Wishes
-from tundish.catalog.gguf import GgufFacts
+from tundish.catalog.fit.plan import Wishes
+from tundish.catalog.gguf.facts import GgufFacts
 from tundish.catalog.hardware import Hardware
 from tundish.core.backend import Capabilities
 from tundish.core.clock import Clock
@@ -141,13 +141,12 @@ class Models:
     ) -> DeploymentSpec:
         wishes = dataclasses.replace(self._wishes, memory_bytes=memory_bytes)
         plan = fit.plan(facts, hardware, wishes)
-        kept = dataclasses.replace(self._wishes, memory_bytes=plan.memory_bytes)
         return DeploymentSpec(
             name=name,
             make=lambda: LocalModel(
                 name=name,
                 find=find,
-                wishes=kept,
+                wishes=plan.as_wishes(),  # what was promised, or a refusal with the numbers
                 queue_limit=self._settings.queue_limit,
                 load_timeout_s=self._settings.load_timeout_s,
                 clock=self._clock,

@@ -1,4 +1,4 @@
-"""Models of other programs on this machine, offered beside our own: vLLM, llama-server, Ollama, LM Studio, Foundry Local."""
+"""Models of other programs on this machine (vLLM, llama-server, Ollama, LM Studio …), offered beside our own."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def parse(given: str) -> Neighbour:
         raise InvalidSetting(f"servers: '{given}' must be [NAME=]http://127.0.0.1:PORT/v1.")
     if not _is_loopback(parts.hostname):
         raise InvalidSetting(
-            f"servers: {parts.hostname} is not this machine. Only servers on a loopback address can be named here, since "
-            "what they are sent must not leave it."
+            f"servers: {parts.hostname} is not this machine. Only a loopback address may be named, since what such "
+            "a server is sent must not leave it."
         )
     key = urllib.parse.unquote(parts.username) if parts.username else None
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
@@ -80,7 +80,7 @@ class Neighbours:
             await self.look()
 
     async def look(self) -> None:
-        """Ask each neighbour what it has. One that does not answer keeps what it had: it may be back for the request."""
+        """Ask each neighbour what it has. One that does not answer keeps what it had: it may be back in time."""
         await asyncio.gather(*(self._ask(neighbour) for neighbour in self._neighbours))
 
     async def _ask(self, neighbour: Neighbour) -> None:

@@ -6,9 +6,9 @@ import asyncio
 
 from tundish.app.library import open_library
 from tundish.app.models import is_file
-from tundish.catalog import fit_variants
 from tundish.catalog.errors import ModelNotCached
-from tundish.catalog.fit_variants import Verdict
+from tundish.catalog.fit import variants as fit_variants
+from tundish.catalog.fit.variants import Verdict
 from tundish.cli.pull_screen import PullScreen
 from tundish.core.errors import ModelLoadFailed, ModelNotFound
 from tundish.engines import hardware

@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from tundish.catalog import fit, gguf
-from tundish.catalog.fit import Plan, Wishes
-from tundish.catalog.gguf import GgufFacts
+from tundish.catalog.fit.plan import Plan, Wishes
+from tundish.catalog.gguf.facts import GgufFacts
 from tundish.core.backend import Backend, BackendStatus, Capabilities, Health
 from tundish.core.clock import Clock
 from tundish.core.errors import TundishError, Unavailable

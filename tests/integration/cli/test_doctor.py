@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tundish.cli import doctor_neighbours
-from tundish.cli.doctor_neighbours import Neighbour
+from tundish.cli.doctor import neighbours as doctor_neighbours
+from tundish.cli.doctor.neighbours import Neighbour
 
 Report = Callable[..., tuple[int, dict[str, list[dict[str, str]]]]]
 
@@ -42,7 +42,7 @@ def report(tmp_path: Path) -> Report:
 
 _RUN = """
 import argparse, sys
-from tundish.cli import doctor
+from tundish.cli.doctor import examination as doctor
 from tundish.settings import from_environment
 sys.exit(doctor.COMMAND.run(argparse.Namespace(json=True), from_environment()))
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 import gguf
 import pytest
 
-from tundish.catalog.gguf_header import read_header
+from tundish.catalog.gguf.header import read_header
 from tundish.engines import embedded
 from tundish.harmony.vocabulary import O200K_HARMONY
 

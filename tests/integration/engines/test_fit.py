@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tundish.catalog import fit, gguf
-from tundish.catalog.fit import Wishes
+from tundish.catalog.fit.plan import Wishes
 from tundish.core.request import Sampling
 from tundish.core.tokens import TokenRequest, TokensFinished
 from tundish.engines import hardware

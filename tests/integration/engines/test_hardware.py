@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-from tundish.engines import hardware, hardware_build
+from tundish.engines import hardware
+from tundish.engines.hardware import build as hardware_build
 
 
 def test_the_snapshot_agrees_with_the_system() -> None:

@@ -26,7 +26,8 @@ from tundish.sources.library import Folders, Library
 from tundish.sources.plain_http import PlainHttp
 from tundish.sources.retry import RetryPolicy
 
-IMPATIENT = RetryPolicy(attempts=4, first_delay_s=0.001, max_delay_s=0.01, max_retry_after_s=0.05, stall_timeout_s=0.3)
+# Quick to try again, but slow to take a busy machine for a stalled source.
+IMPATIENT = RetryPolicy(attempts=4, first_delay_s=0.001, max_delay_s=0.01, max_retry_after_s=0.05, stall_timeout_s=10)
 
 
 def gguf_bytes(size_bytes: int, seed: int = 0) -> bytes:

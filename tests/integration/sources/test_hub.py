@@ -54,7 +54,7 @@ def publish(server, files: dict[str, bytes], commit: str = COMMIT) -> None:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
 

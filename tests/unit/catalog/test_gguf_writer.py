@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tundish.catalog import gguf_writer
-from tundish.catalog.gguf_header import read_header
-from tundish.catalog.gguf_writer import MetadataValue, Tensor
+from tundish.catalog.gguf import writer as gguf_writer
+from tundish.catalog.gguf.header import read_header
+from tundish.catalog.gguf.writer import MetadataValue, Tensor
 
 F32, Q8_0 = 0, 8
 

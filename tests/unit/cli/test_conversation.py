@@ -37,7 +37,9 @@ def test_leaving(line: str) -> None:
     assert Conversation(model="m").execute(line).leave
 
 
-@pytest.mark.parametrize("line", ["/nonsense", "/", "/effort extreme", "/effort", "/save", "/save /no/such/folder/x.md"])
+@pytest.mark.parametrize(
+    "line", ["/nonsense", "/", "/effort extreme", "/effort", "/save", "/save /no/such/folder/x.md"]
+)
 def test_a_mistake_is_explained_and_changes_nothing(line: str) -> None:
     conversation = Conversation(model="m")
     reply = conversation.execute(line)

@@ -6,9 +6,11 @@ import dataclasses
 import json
 
 from tundish.catalog.hardware import Gpu, Hardware, Memory, Processor
-from tundish.cli import doctor, doctor_installation, doctor_machine
-from tundish.cli.doctor_finding import Finding, Level, ok, problem, warning
-from tundish.engines.hardware_build import Build
+from tundish.cli.doctor import examination as doctor
+from tundish.cli.doctor import installation as doctor_installation
+from tundish.cli.doctor import machine as doctor_machine
+from tundish.cli.doctor.finding import Finding, Level, ok, problem, warning
+from tundish.engines.hardware.build import Build
 from tundish.settings import load
 
 GB = 10**9

@@ -6,9 +6,9 @@ import ctypes
 from pathlib import Path
 
 from tundish.catalog.hardware import Gpu
-from tundish.engines import hardware_gpu
-from tundish.engines.hardware import match_gpus
-from tundish.engines.hardware_build import BuildDevice
+from tundish.engines.hardware import gpus as hardware_gpu
+from tundish.engines.hardware.build import BuildDevice
+from tundish.engines.hardware.survey import match_gpus
 
 GB = 10**9
 

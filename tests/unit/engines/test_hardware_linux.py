@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tundish.catalog.hardware import Memory
-from tundish.engines import hardware, hardware_linux
-from tundish.engines.hardware_linux import GroupLimits
+from tundish.engines.hardware import linux as hardware_linux
+from tundish.engines.hardware.linux import GroupLimits
+from tundish.engines.hardware.survey import within_limits
 
 MIB = 2**20
 
@@ -145,7 +146,7 @@ def test_files_that_make_no_sense_are_no_limits(root) -> None:
 )
 def test_memory_within_limits(limits, expected) -> None:
     groups = GroupLimits(memory_bytes=limits[0], memory_available_bytes=limits[1], cpus=None)
-    memory = hardware.within_limits(Memory(total_bytes=1000, available_bytes=600), groups)
+    memory = within_limits(Memory(total_bytes=1000, available_bytes=600), groups)
     assert (memory.total_bytes, memory.available_bytes, memory.limited_by) == expected
 
 

@@ -16,8 +16,9 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tundish.catalog import durable_file, gguf_writer
-from tundish.catalog.gguf_writer import Buffer, MetadataValue, Tensor
+from tundish.catalog import durable_file
+from tundish.catalog.gguf import writer as gguf_writer
+from tundish.catalog.gguf.writer import Buffer, MetadataValue, Tensor
 from tundish.core.errors import ModelLoadFailed
 from tundish.engines.embedded.packed import Q8_0, Pack, PackHeader, Payload, damaged
 from tundish.harmony.vocabulary import O200K_HARMONY, Vocabulary

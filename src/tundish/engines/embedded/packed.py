@@ -19,8 +19,8 @@ from typing import NoReturn
 
 import msgspec
 
-from tundish.catalog.gguf_format import TENSOR_TYPES
-from tundish.catalog.gguf_writer import Tensor
+from tundish.catalog.gguf.format import TENSOR_TYPES
+from tundish.catalog.gguf.writer import Tensor
 from tundish.core.errors import ModelFileInvalid
 
 FILE_NAME = "gpt_oss_nano.pack"

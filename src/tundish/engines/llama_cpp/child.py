@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _DAY_S = 24 * 3600
 _OOM_SCORE = "500"
+_LAST_WORDS_S = 0.3
+"""llama.cpp writes its log in a thread of its own, which would end with the process, the reason still unwritten."""
 
 
 class ChildOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +66,11 @@ def main() -> None:
 
     import xllamacpp  # takes a tenth of a second: not before the signals are set
 
-    server = xllamacpp.Server(_params(options))
+    try:
+        server = xllamacpp.Server(_params(options))
+    except RuntimeError:
+        time.sleep(_LAST_WORDS_S)
+        raise
     answer.write(msgspec.json.encode(ChildReady(url=server.listening_address)) + b"\n")
     answer.flush()
     threading.Event().wait()

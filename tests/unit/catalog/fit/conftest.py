@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tundish.catalog.gguf import GgufFacts, LayerFacts, TensorBytes
+from tundish.catalog.gguf.facts import GgufFacts, LayerFacts, TensorBytes
 from tundish.catalog.hardware import Gpu, Hardware, Memory, Processor
 
 GB = 10**9

@@ -8,9 +8,9 @@ import pytest
 
 from tundish.catalog import fit
 from tundish.catalog.errors import DoesNotFit
-from tundish.catalog.fit import Wishes
-from tundish.catalog.fit_memory import need
-from tundish.catalog.gguf import LayerFacts
+from tundish.catalog.fit.memory import need
+from tundish.catalog.fit.plan import Wishes
+from tundish.catalog.gguf.facts import LayerFacts
 from tundish.catalog.hardware import Gpu
 from tundish.core.errors import ModelLoadFailed
 

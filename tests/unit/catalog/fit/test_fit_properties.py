@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tundish.catalog import fit
 from tundish.catalog.errors import DoesNotFit
-from tundish.catalog.fit import Plan, Wishes
-from tundish.catalog.gguf import GgufFacts, LayerFacts, TensorBytes
+from tundish.catalog.fit.plan import Plan, Wishes
+from tundish.catalog.gguf.facts import GgufFacts, LayerFacts, TensorBytes
 from tundish.catalog.hardware import Gpu, Hardware, Memory, Processor
 
 _BYTES = st.integers(0, 200 * 10**9)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tundish.catalog.card import EmbeddedSource, HubSource, ModelFile, Variant, WeightFormat
-from tundish.catalog.fit_variants import Verdict, judge, recommend
+from tundish.catalog.fit.variants import Verdict, judge, recommend
 from tundish.catalog.hardware import Gpu
 
 GB = 10**9

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tundish.catalog import gguf
-from tundish.catalog.gguf import LayerFacts
+from tundish.catalog.gguf.facts import LayerFacts
 from tundish.core.errors import ModelFileInvalid
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tundish.catalog import gguf
-from tundish.catalog.gguf import GgufFacts
+from tundish.catalog.gguf.facts import GgufFacts
 from tundish.core.errors import ModelFileInvalid
 
 

@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from tundish.catalog import gguf_rules
-from tundish.catalog.gguf_format import FILE_TYPES
-from tundish.catalog.gguf_model import GgufModel, read_model
+from tundish.catalog.gguf import rules
+from tundish.catalog.gguf.format import FILE_TYPES
+from tundish.catalog.gguf.model import GgufModel, read_model
 
 _WINDOW_PERIODS: Mapping[str, int] = {
     "gpt-oss": 2,
@@ -142,7 +142,7 @@ def read(path: Path) -> GgufFacts:
         ModelFileInvalid: it is damaged, foreign, cut short or hostile; says how, and what to do.
     """
     model = read_model(path)
-    gguf_rules.check(model)
+    rules.check(model)
     return _facts(model)
 
 

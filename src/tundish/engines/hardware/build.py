@@ -38,7 +38,7 @@ def ask(interpreter: str = sys.executable) -> Build | None:
     """What the installed llama.cpp can use; None when it cannot be asked (it is missing, or it crashed)."""
     try:
         answer = subprocess.run(
-            [interpreter, "-P", "-m", "tundish.engines.hardware_build"],
+            [interpreter, "-P", "-m", "tundish.engines.hardware.build"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_TIME_LIMIT_S,

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from tundish.catalog.gguf_format import (
+from tundish.catalog.gguf.format import (
     DEFAULT_ALIGNMENT,
     MAGIC,
     MAX_TENSOR_DIMS,

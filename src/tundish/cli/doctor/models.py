@@ -9,9 +9,9 @@ from tundish.catalog import fit, gguf
 from tundish.catalog.cache import Cache, CachedModel, Contents
 from tundish.catalog.card import WeightFormat
 from tundish.catalog.errors import DoesNotFit
-from tundish.catalog.fit import Wishes, gigabytes
+from tundish.catalog.fit.plan import Wishes, gigabytes
 from tundish.catalog.hardware import Hardware
-from tundish.cli.doctor_finding import Finding, ok, problem, warning
+from tundish.cli.doctor.finding import Finding, ok, problem, warning
 from tundish.core.errors import ModelFileInvalid, TundishError
 from tundish.settings import Settings
 

@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from tundish.catalog.gguf_format import DEFAULT_ALIGNMENT, MAGIC, SCALAR_FORMATS, TENSOR_TYPES, ValueKind
+from tundish.catalog.gguf.format import DEFAULT_ALIGNMENT, MAGIC, SCALAR_FORMATS, TENSOR_TYPES, ValueKind
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 MetadataValue: TypeAlias = bool | int | float | str | Sequence[str] | Sequence[int]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tundish.cli.doctor_finding import Finding, ok
+from tundish.cli.doctor.finding import Finding, ok
 from tundish.http.client import HttpClient, Origin, Timeouts
 from tundish.http.errors import HttpError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from tundish.catalog.fit import gigabytes
-from tundish.cli.doctor_finding import Finding, ok, problem, warning
+from tundish.catalog.fit.plan import gigabytes
+from tundish.cli.doctor.finding import Finding, ok, problem, warning
 from tundish.cli.endpoint import discover
 from tundish.core.errors import TundishError
 from tundish.engines.embedded.packed import Pack

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Sequence
 
 from tundish.catalog.card import EmbeddedSource, Variant, WeightFormat
-from tundish.catalog.fit import budget_bytes, gigabytes
+from tundish.catalog.fit.plan import budget_bytes, gigabytes
 from tundish.catalog.hardware import Hardware
 
 _BESIDE_SHARE = 8

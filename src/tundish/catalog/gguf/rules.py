@@ -11,10 +11,10 @@ import math
 import re
 from collections.abc import Mapping
 
-from tundish.catalog.gguf_format import ValueKind
-from tundish.catalog.gguf_header import TensorInfo
-from tundish.catalog.gguf_model import GgufModel
-from tundish.catalog.gguf_rules_gpt_oss import check_gpt_oss
+from tundish.catalog.gguf.format import ValueKind
+from tundish.catalog.gguf.header import TensorInfo
+from tundish.catalog.gguf.model import GgufModel
+from tundish.catalog.gguf.rules_gpt_oss import check_gpt_oss
 
 MAX_LAYERS = 512
 MAX_EXPERTS = 1024

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from tundish.catalog.gguf import GgufFacts
+from tundish.catalog.gguf.facts import GgufFacts
 
 KvType: TypeAlias = Literal["f16", "q8_0"]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from tundish.catalog.gguf_format import ArrayValue, Value, ValueKind
-from tundish.catalog.gguf_header import Header, TensorInfo, invalid, read_header
+from tundish.catalog.gguf.format import ArrayValue, Value, ValueKind
+from tundish.catalog.gguf.header import Header, TensorInfo, invalid, read_header
 
 _SPLIT_NAME = re.compile(r"(?P<name>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf", re.IGNORECASE)
 _BLOCK = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tundish.catalog.fit import budget_bytes, gigabytes
+from tundish.catalog.fit.plan import budget_bytes, gigabytes
 from tundish.catalog.hardware import Gpu, Hardware
-from tundish.cli.doctor_finding import Finding, ok, problem, warning
-from tundish.engines.hardware_build import Build
+from tundish.cli.doctor.finding import Finding, ok, problem, warning
+from tundish.engines.hardware.build import Build
 
 _SMALLEST_BUDGET = 10**9
 _UNITS_THAT_MATTER = ("AVX2", "AVX512", "NEON", "DOTPROD", "I8MM", "SVE")

@@ -10,9 +10,9 @@ import platform
 from collections.abc import Sequence
 
 from tundish import __version__
-from tundish.cli import doctor_installation, doctor_machine, doctor_models, doctor_neighbours
 from tundish.cli.command import EXIT_FAILED, EXIT_OK, Command
-from tundish.cli.doctor_finding import Finding, Level
+from tundish.cli.doctor import installation, machine, models, neighbours
+from tundish.cli.doctor.finding import Finding, Level
 from tundish.engines import hardware
 from tundish.settings import Settings
 
@@ -38,17 +38,17 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def examine(settings: Settings) -> Sequence[Finding]:
     """Everything that can be found."""
-    machine, build = await asyncio.to_thread(hardware.survey)
-    models = await asyncio.to_thread(lambda: list(doctor_models.examine(settings, machine)))
+    found, build = await asyncio.to_thread(hardware.survey)
+    of_models = await asyncio.to_thread(lambda: list(models.examine(settings, found)))
     return [
-        *doctor_machine.examine(machine, build),
-        *doctor_installation.packaged_files(),
-        *doctor_installation.folders(settings),
-        doctor_installation.key(settings),
-        await doctor_installation.port(settings),
-        doctor_installation.network(settings),
-        *models,
-        *await doctor_neighbours.examine(own_port=settings.port),
+        *machine.examine(found, build),
+        *installation.packaged_files(),
+        *installation.folders(settings),
+        installation.key(settings),
+        await installation.port(settings),
+        installation.network(settings),
+        *of_models,
+        *await neighbours.examine(own_port=settings.port),
     ]
 
 

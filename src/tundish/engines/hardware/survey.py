@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 
 from tundish.catalog.hardware import Gpu, Hardware, Memory, Processor
-from tundish.engines import hardware_build, hardware_gpu, hardware_linux
-from tundish.engines.hardware_build import Build, BuildDevice
+from tundish.engines.hardware import build, gpus, linux
+from tundish.engines.hardware.build import Build, BuildDevice
 
 _ROOT = Path("/")
 _WINDOWS_VECTOR_UNITS = ((39, "AVX"), (40, "AVX2"), (41, "AVX512"), (19, "NEON"), (43, "DOTPROD"))
@@ -33,14 +33,14 @@ _APPLE_VECTOR_UNITS = (
 def snapshot() -> Hardware:
     """The machine as it is now. Takes milliseconds, and half a second where there is a GPU that llama.cpp may use."""
     found = _gpus()
-    may_have_gpu = bool(found) or hardware_gpu.has_vulkan_loader()
-    return _hardware(found, hardware_build.ask() if may_have_gpu else None)
+    may_have_gpu = bool(found) or gpus.has_vulkan_loader()
+    return _hardware(found, build.ask() if may_have_gpu else None)
 
 
 def survey() -> tuple[Hardware, Build | None]:
     """The machine and the installed llama.cpp, which is asked in any case; None when it does not answer."""
-    build = hardware_build.ask()
-    return _hardware(_gpus(), build), build
+    told = build.ask()
+    return _hardware(_gpus(), told), told
 
 
 def memory() -> Memory:
@@ -48,13 +48,13 @@ def memory() -> Memory:
     return _memory(_ROOT)
 
 
-def _hardware(found: Sequence[Gpu], build: Build | None) -> Hardware:
+def _hardware(found: Sequence[Gpu], told: Build | None) -> Hardware:
     return Hardware(
         system=f"{platform.system()} {platform.release()}",
         memory=_memory(_ROOT),
         processor=_processor(_ROOT),
-        gpus=match_gpus(found, () if build is None else build.devices),
-        vulkan_loader=hardware_gpu.has_vulkan_loader(),
+        gpus=match_gpus(found, () if told is None else told.devices),
+        vulkan_loader=gpus.has_vulkan_loader(),
     )
 
 
@@ -63,10 +63,10 @@ def _memory(root: Path) -> Memory:
     memory = Memory(total_bytes=whole.total, available_bytes=whole.available)
     if sys.platform != "linux":
         return memory
-    return within_limits(memory, hardware_linux.group_limits(root))
+    return within_limits(memory, linux.group_limits(root))
 
 
-def within_limits(memory: Memory, limits: hardware_linux.GroupLimits) -> Memory:
+def within_limits(memory: Memory, limits: linux.GroupLimits) -> Memory:
     """What the control groups leave of the machine's memory."""
     total, available = limits.memory_bytes, limits.memory_available_bytes
     if total is None or available is None or total >= memory.total_bytes:
@@ -85,9 +85,9 @@ def _processor(root: Path) -> Processor:
     usable = physical
     if sys.platform == "linux":
         allowed = os.sched_getaffinity(0)
-        own = hardware_linux.physical_cores(root, allowed) or min(physical, len(allowed))
-        usable = hardware_linux.cores_within_quota(own, hardware_linux.group_limits(root).cpus)
-        name, units = hardware_linux.processor(root)
+        own = linux.physical_cores(root, allowed) or min(physical, len(allowed))
+        usable = linux.cores_within_quota(own, linux.group_limits(root).cpus)
+        name, units = linux.processor(root)
     elif sys.platform == "darwin":
         name, units = _sysctl("machdep.cpu.brand_string"), _apple_vector_units()
     elif sys.platform == "win32":
@@ -135,27 +135,27 @@ def _gpus() -> tuple[Gpu, ...]:
     if sys.platform == "darwin":
         if platform.machine() != "arm64":
             return ()
-        return hardware_gpu.apple(_sysctl("machdep.cpu.brand_string"), psutil.virtual_memory().total)
-    nvidia = hardware_gpu.nvidia(hardware_gpu.load_nvml())
+        return gpus.apple(_sysctl("machdep.cpu.brand_string"), psutil.virtual_memory().total)
+    nvidia = gpus.nvidia(gpus.load_nvml())
     if sys.platform != "linux":
         return nvidia
-    amd = hardware_gpu.rocm(_ROOT)
-    others = [gpu for gpu in hardware_gpu.drm(_ROOT) if not (amd and gpu.name.startswith("AMD"))]
+    amd = gpus.rocm(_ROOT)
+    others = [other for other in gpus.drm(_ROOT) if not (amd and other.name.startswith("AMD"))]
     return (*nvidia, *amd, *others)
 
 
 def match_gpus(found: Sequence[Gpu], devices: Sequence[BuildDevice]) -> tuple[Gpu, ...]:
     """The GPUs that were found, with llama.cpp's own numbers for those that it can use, and what it alone knows."""
     left = list(devices)
-    gpus: list[Gpu] = []
+    matched: list[Gpu] = []
     for gpu in found:
         device = next((device for device in left if _same(gpu, device)), None)
         if device is None:
-            gpus.append(gpu)
+            matched.append(gpu)
         else:
             left.remove(device)
-            gpus.append(_usable(device, driver=gpu.driver, unified=gpu.unified or device.integrated))
-    return (*gpus, *(_usable(device, driver="", unified=device.integrated) for device in left))
+            matched.append(_usable(device, driver=gpu.driver, unified=gpu.unified or device.integrated))
+    return (*matched, *(_usable(device, driver="", unified=device.integrated) for device in left))
 
 
 def _same(gpu: Gpu, device: BuildDevice) -> bool:

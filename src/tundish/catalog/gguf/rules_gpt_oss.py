@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from tundish.catalog.gguf_model import GgufModel
+from tundish.catalog.gguf.model import GgufModel
 
 _Shape = tuple[int, ...]
 

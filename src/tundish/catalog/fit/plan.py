@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from tundish.catalog.errors import DoesNotFit
-from tundish.catalog.fit_memory import KvType, Need, can_quantise_kv, need, repacked_bytes
-from tundish.catalog.gguf import GgufFacts
+from tundish.catalog.fit.memory import KvType, Need, can_quantise_kv, need, repacked_bytes
+from tundish.catalog.gguf.facts import GgufFacts
 from tundish.catalog.hardware import Hardware, Memory
 
 _LEAST_CONTEXT = 512
