@@ -11,20 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Served, environment_in, start
-
-
-def tundish(environment: dict[str, str], *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tundish", *arguments],
-        env=environment,
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+from .conftest import Served, environment_in, start, tundish
 
 
 def test_run_answers_on_stdout_and_nothing_else_there(served: Served) -> None:

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import openai
 import psutil
 import pytest
 
-from .conftest import Served
+from .conftest import Served, tundish
 
 MODEL = "gpt-oss-nano"
 
 
-def tundish(served: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tundish", *arguments],
-        env=served.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def told(served: Served, *arguments: str) -> Any:
-    done = tundish(served, *arguments, "--json")
+    done = tundish(served.environment, *arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -79,15 +65,15 @@ def test_a_pinned_model_has_no_end(served: Served) -> None:
     [(("load", "nope"), "'nope'"), (("unload", "nope"), MODEL), (("load", MODEL, "--keep-alive", "soon"), "'5m'")],
 )
 def test_what_cannot_be_done_is_said(served: Served, arguments: tuple[str, ...], said: str) -> None:
-    done = tundish(served, *arguments)
+    done = tundish(served.environment, *arguments)
     assert done.returncode == 1
     assert said in done.stderr
     assert done.stderr.startswith("tundish: ")
 
 
 def test_people_see_a_table(served: Served) -> None:
-    tundish(served, "load", MODEL)
-    done = tundish(served, "ps")
+    tundish(served.environment, "load", MODEL)
+    done = tundish(served.environment, "ps")
     assert done.returncode == 0
     assert done.stdout.split()[:2] == ["MODEL", "STATE"]
     assert "Memory: " in done.stdout

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import types
 from collections.abc import Callable, Generator
 from typing import TextIO
 
@@ -18,6 +19,8 @@ from tundish.settings import Settings
 
 _log = logging.getLogger("tundish")
 
+_OPEN_FILES = 65_536
+
 
 def run(settings: Settings, out: TextIO | None = None) -> None:
     """Serve in the foreground until SIGINT, SIGTERM or a client's request to stop.
@@ -25,6 +28,7 @@ def run(settings: Settings, out: TextIO | None = None) -> None:
     Raises:
         InvalidSetting, AddressInUse, ModelFileInvalid, ModelLoadFailed: it cannot be started, with the reason.
     """
+    _allow_many_connections()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(settings, out or sys.stdout))
@@ -37,6 +41,18 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     import uvloop
 
     return uvloop.new_event_loop
+
+
+def _allow_many_connections() -> None:
+    """Take as many open files as the system grants: each client is one."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        granted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+        if granted > soft != resource.RLIM_INFINITY:
+            with contextlib.suppress(ValueError, OSError):  # macOS grants less than it says
+                resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
 
 
 async def _serve(settings: Settings, out: TextIO) -> None:
@@ -81,7 +97,11 @@ def _signals(act: Callable[[], None]) -> Generator[None, None, None]:
     """While active, SIGINT and SIGTERM call `act` and do nothing else."""
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":
-        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(act))
+
+        def interrupted(_: int, __: types.FrameType | None) -> None:
+            loop.call_soon_threadsafe(act)
+
+        before = signal.signal(signal.SIGINT, interrupted)
         try:
             yield
         finally:

@@ -9,19 +9,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from tundish.app.library import open_library
 from tundish.catalog import bundle
 from tundish.catalog.card import EmbeddedSource
 from tundish.cli import model_view as view
 from tundish.cli.command import EXIT_FAILED, EXIT_OK, Command
 from tundish.cli.model_view import Machine
 from tundish.cli.pull_screen import ByteCounter, PullScreen
-from tundish.core.clock import SystemClock
 from tundish.core.errors import TundishError
 from tundish.core.json_value import JsonValue
-from tundish.settings import Settings, proxy_for
-from tundish.sources.hub import Hub
-from tundish.sources.library import Folders, Library
-from tundish.sources.plain_http import PlainHttp
+from tundish.settings import Settings
+from tundish.sources.library import Library
 
 _DESCRIPTION = """\
 Find, fetch, check, carry and remove models. A model is named [PUBLISHER/]NAME[:VARIANT]; without VARIANT, the one that
@@ -57,14 +55,6 @@ class _Scene:
     library: Library
     machine: Callable[[], Machine]
     """Asked for where it is shown: it takes a look at the hardware and the running endpoint."""
-
-
-def open_library(settings: Settings) -> Library:
-    """The library that the settings name."""
-    folders = Folders(models=settings.models_folder, cards=settings.cards_folder, keys=settings.keys_folder)
-    return Library(
-        folders, http=PlainHttp(proxy_for=proxy_for), hub=Hub(), clock=SystemClock(), offline=settings.offline
-    )
 
 
 def _show(arguments: argparse.Namespace, document: JsonValue, text: str) -> None:
