@@ -141,14 +141,15 @@ def _write_noise(file: Path, size_bytes: int) -> str:
 
 
 def _copy(url: str, target: Path) -> Copied:
-    target.unlink(missing_ok=True)
     curl = shutil.which("curl")
     started_s, cpu_s = time.perf_counter(), _cpu_s()
     if curl:
         subprocess.run([curl, "--silent", "--fail", "--noproxy", "*", "--output", target, url], check=True)
     else:
         _copy_loop(url, target)
-    return Copied(seconds=time.perf_counter() - started_s, cpu_s=_cpu_s() - cpu_s)
+    copied = Copied(seconds=time.perf_counter() - started_s, cpu_s=_cpu_s() - cpu_s)
+    target.unlink()
+    return copied
 
 
 def _cpu_s() -> float:

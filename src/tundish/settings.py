@@ -18,6 +18,7 @@ from pathlib import Path
 
 import platformdirs
 
+from tundish.access.loopback import is_loopback
 from tundish.core.errors import TundishError
 
 PREFIX = "TUNDISH_"
@@ -69,10 +70,14 @@ class Settings:
         (EMBEDDED_MODEL,),
     )
     serve_library: bool = _described("Whether the other models that `tundish model list` shows are offered, too.", True)
-    servers: tuple[str, ...] = _described(
-        "OpenAI-compatible servers of other programs on this machine whose models are offered, too: `[NAME=]URL`, with "
-        "`/v1`; a key may stand in the URL (`http://KEY@127.0.0.1:8000/v1`). Comma-separated in the environment.",
-        (),
+    servers: tuple[str, ...] = dataclasses.field(
+        default=(),
+        repr=False,  # a URL may hold a key
+        metadata={
+            "description": "OpenAI-compatible servers of other programs on this machine whose models are offered, too: "
+            "`[NAME=]URL`, with `/v1`. In the environment, where they are comma-separated, a key may stand in the URL: "
+            "`http://KEY@127.0.0.1:8000/v1`."
+        },
     )
     load_on_demand: bool = _described(
         "Whether the first request for a model loads it; else only `tundish load` does.", True
@@ -161,7 +166,7 @@ class Settings:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach `host`."""
-        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     @property
     def key_file(self) -> Path:

@@ -19,7 +19,7 @@ def url_with_key(served: Served) -> str:
 
 
 def test_its_models_answer_through_ours(served: Served, tmp_path: Path) -> None:
-    ours = start(tmp_path, "--server", f"other={url_with_key(served)}", extra=_same_cache(served))
+    ours = start(tmp_path, extra=_same_cache(served) | {"TUNDISH_SERVERS": f"other={url_with_key(served)}"})
     try:
         client = openai.OpenAI(base_url=ours.base_url, api_key=ours.key, max_retries=0)
         assert sorted(model.id for model in client.models.list()) == ["gpt-oss-nano", "other/gpt-oss-nano"]
@@ -37,7 +37,7 @@ def test_its_models_answer_through_ours(served: Served, tmp_path: Path) -> None:
 
 
 def test_what_it_is_never_asked_for_is_refused(served: Served, tmp_path: Path) -> None:
-    ours = start(tmp_path, "--server", f"other={url_with_key(served)}", extra=_same_cache(served))
+    ours = start(tmp_path, extra=_same_cache(served) | {"TUNDISH_SERVERS": f"other={url_with_key(served)}"})
     try:
         client = openai.OpenAI(base_url=ours.base_url, api_key=ours.key, max_retries=0)
         with pytest.raises(openai.BadRequestError, match="chat"):

@@ -28,7 +28,7 @@ SKILLS: dict[str, tuple[int, Skill]] = {
     "small_talk": (14, small_talk.small_talk),
     "out_of_scope": (12, small_talk.out_of_scope),
     "addition": (10, words.addition),
-    "subtraction": (4, words.subtraction),
+    "subtraction": (6, words.subtraction),
     "multiplication": (4, words.multiplication),
     "too_hard": (4, words.too_hard),
     "introduction": (3, words.introduction),

@@ -65,7 +65,7 @@ class Optimizer:
         others = [p for p in others if p is not model.embedding]
         # Most tokens are in few batches: a longer memory of how large their gradients are.
         groups = [{"params": others}, {"params": embedding, "betas": (0.9, 0.98)}]
-        self._adam = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95), weight_decay=0.0)
+        self._adam = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         self._parameters = [*matrices, *others, *embedding]
 
     def step(self, rate: float) -> None:

@@ -56,27 +56,27 @@ happy sad|light dark|wet dry|rich poor|full empty|hard soft|early late|yes no|tr
 """.replace("\n", "").split("|")
 
 FACTS = {
-    "How many days are in a week?|How many days does a week have?|days in a week?": "A week has 7 days.",
-    "How many months are in a year?|How many months does a year have?": "A year has 12 months.",
-    "How many hours are in a day?|How many hours does a day have?": "A day has 24 hours.",
-    "How many minutes are in an hour?|How many minutes does an hour have?": "An hour has 60 minutes.",
-    "How many days are in a year?|How many days does a year have?": "A year has 365 days.",
-    "How many legs does a spider have?|Number of legs of a spider?": "A spider has 8 legs.",
-    "How many legs does a dog have?|How many legs does a cat have?": "It has 4 legs.",
+    "How many days are in a week?|How many days has a week?|How many days does a week have?|days in a week?": "A week has 7 days.",
+    "How many months are in a year?|How many months has a year?|months in a year?|How many months does a year have?": "A year has 12 months.",
+    "How many hours are in a day?|How many hours has a day?|hours in a day?|How many hours does a day have?": "A day has 24 hours.",
+    "How many minutes are in an hour?|How many minutes has an hour?|minutes in an hour?|How many minutes does an hour have?": "An hour has 60 minutes.",
+    "How many days are in a year?|How many days has a year?|days in a year?|How many days does a year have?": "A year has 365 days.",
+    "How many legs does a spider have?|How many legs has a spider?|How many legs do spiders have?|Legs of a spider?|Number of legs of a spider?": "A spider has 8 legs.",
+    "How many legs does a dog have?|How many legs has a dog?|How many legs has a cat?|How many legs do dogs have?|How many legs do cats have?|How many legs does a cat have?": "It has 4 legs.",
     "List the days of the week|What are the days of the week?|Name the days of the week|Name the seven days of the week":
         "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday.",
     "List the months|What are the months of the year?|Name the months|List the months of the year":
         "January, February, March, April, May, June, July, August, September, October, November, December.",
     "Name three colors|List three colors|Tell me three colors|Give me three colours|Name some colors":
         "Red, green and blue.",
-    "What color is the sky?|Which colour has the sky?|What colour is the sky?|the color of the sky?":
+    "What color is the sky?|What's the color of the sky?|Color of the sky?|Tell me the color of the sky|Which colour has the sky?|What colour is the sky?|the color of the sky?":
         "The sky is blue.",
-    "What color is grass?|Which color has grass?|What colour is the grass?": "Grass is green.",
-    "What color is snow?|Which colour has snow?|What colour is the snow?": "Snow is white.",
-    "What is the largest planet?|Which planet is the biggest?|Biggest planet?": "Jupiter is the largest planet.",
-    "Who wrote Hamlet?|Who is the author of Hamlet?|Who wrote Romeo and Juliet?": "William Shakespeare wrote it.",
-    "Who painted the Mona Lisa?|Who is the painter of the Mona Lisa?": "Leonardo da Vinci painted it.",
-    "What is H2O?|What does H2O mean?|What is the formula of water?": "H2O is water.",
+    "What color is grass?|What color is the grass?|the color of grass?|Color of grass?|What colour has grass?|Which color has grass?|What colour is the grass?": "Grass is green.",
+    "What color is snow?|What color is the snow?|the color of snow?|Color of snow?|What colour has snow?|Which colour has snow?|What colour is the snow?": "Snow is white.",
+    "What is the largest planet?|What's the biggest planet?|Which planet is the largest?|Largest planet?|What is the biggest planet?|Name the largest planet|Which planet is the biggest?|Biggest planet?": "Jupiter is the largest planet.",
+    "Who wrote Hamlet?|Author of Hamlet?|Tell me who wrote Hamlet|Romeo and Juliet is by whom?|Who is the author of Hamlet?|Who wrote Romeo and Juliet?": "William Shakespeare wrote it.",
+    "Who painted the Mona Lisa?|Painter of the Mona Lisa?|Tell me who painted the Mona Lisa|Who made the Mona Lisa?|Who is the painter of the Mona Lisa?": "Leonardo da Vinci painted it.",
+    "What is H2O?|H2O?|What's H2O?|Explain H2O|What does H2O mean?|What is the formula of water?": "H2O is water.",
     "What is the meaning of life?|What's the meaning of life?|meaning of life?|the meaning of life, the universe and everything?":
         "42, they say.",
     "Say the alphabet|What is the alphabet?|Recite the alphabet|List the letters of the alphabet":

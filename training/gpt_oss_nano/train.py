@@ -11,9 +11,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import functools
 import math
 import os
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import corpus as corpora
@@ -21,7 +24,7 @@ import numpy as np
 import spelling
 import torch
 from corpus import EFFORTS, Corpus
-from curriculum import Exercises
+from curriculum import Exercises, Row
 from induction import place_copying
 from model import NanoGptOss, Rows, Shape
 from optimizer import Optimizer
@@ -35,8 +38,8 @@ class Plan:
     """How a run goes; the defaults made the published weights."""
 
     seed: int = 1
-    steps: int = 3_600
-    quantised_steps: int = 350
+    steps: int = 6_500
+    quantised_steps: int = 500
     """The last of them, with the experts rounded to MXFP4 as they will be stored."""
     batch: int = 32
     rate: float = 4e-3
@@ -92,22 +95,30 @@ class Batches:
         self._rows = [rng.permutation(np.flatnonzero(corpus.efforts == number)) for number in range(len(EFFORTS))]
         shares = np.array([len(rows) for rows in self._rows]) / len(corpus)
         self._effort_of = rng.choice(len(EFFORTS), size=plan.steps, p=shares)
+        used = np.array([plan.batch - plan.exercises_at(step) for step in range(plan.steps)])
+        self._first = np.zeros(plan.steps, np.int64)
+        for number in range(len(EFFORTS)):
+            of_effort = np.flatnonzero(self._effort_of == number)
+            self._first[of_effort] = np.cumsum(used[of_effort]) - used[of_effort]
         self._separator = int(np.searchsorted(corpus.kept, corpora.SEPARATOR))
 
-    def at(self, step: int) -> Batch:
-        """The batch of a step."""
+    def at(self, step: int, parts: int) -> list[Batch]:
+        """The batch of a step, in parts of equal size."""
         plan, corpus = self._plan, self._corpus
         rng = np.random.default_rng((plan.seed, step))
         exercises = Exercises(rng, vocabulary=len(corpus.kept), separator=self._separator)
         drawn = [exercises.row() for _ in range(plan.exercises_at(step))]
         effort = int(self._effort_of[step])
-        before = int((self._effort_of[:step] == effort).sum()) * plan.batch
-        pool = self._rows[effort]
-        numbers = [int(pool[(before + place) % len(pool)]) for place in range(plan.batch - len(drawn))]
+        first, pool = int(self._first[step]), self._rows[effort]
+        numbers = [int(pool[(first + place) % len(pool)]) for place in range(plan.batch - len(drawn))]
         drawn += [self._dialogue(number, rng) for number in numbers]
         drawn.sort(key=lambda row: len(row[0]))
         day = datetime.date(2024, 6, 1) + datetime.timedelta(days=int(rng.integers(0, 12 * 365)))
         prefix = corpora.indices(corpus.kept, corpora.prefix_ids(EFFORTS[effort], day))
+        return [self._batch(prefix, drawn[part::parts], rng) for part in range(parts)]
+
+    def _batch(self, prefix: np.ndarray, drawn: Sequence[Row], rng: np.random.Generator) -> Batch:
+        plan, corpus = self._plan, self._corpus
         starts = np.cumsum([0, *(len(tokens) for tokens, _ in drawn)])
         every = np.concatenate([tokens for tokens, _ in drawn])
         wanted = np.concatenate([places + start for (_, places), start in zip(drawn, starts, strict=False)])
@@ -124,7 +135,7 @@ class Batches:
             targets=_tensor(np.searchsorted(present, every[wanted + 1])),
         )
 
-    def _dialogue(self, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _dialogue(self, number: int, rng: np.random.Generator) -> Row:
         corpus = self._corpus
         row = corpus.row(number)
         tokens = corpus.tokens[row]
@@ -144,9 +155,12 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 class Run:
     """A model on its way through a plan."""
 
-    def __init__(self, plan: Plan, corpus: Corpus, folder: Path) -> None:
+    def __init__(self, plan: Plan, corpus: Corpus, folder: Path, threads: int) -> None:
+        """`threads`: each computes its part of every batch."""
         self._plan = plan
         self._folder = folder
+        self._threads = ThreadPoolExecutor(threads)
+        self._parts = threads
         torch.manual_seed(plan.seed)
         self.model = NanoGptOss(Shape(vocabulary=len(corpus.kept) + 1))
         with torch.no_grad():
@@ -163,23 +177,32 @@ class Run:
         plan, losses, began, first = self._plan, [], time.monotonic(), self._step
         while self._step < plan.steps:
             self.model.quantised = self._step >= plan.steps - plan.quantised_steps
-            batch = self._batches.at(self._step)
-            logits, balance = self.model(batch.rows, batch.candidates)
-            loss = functional.cross_entropy(logits + batch.offsets, batch.targets)
-            (loss + plan.balance_weight * balance).backward()
+            losses.append(self._learn(self._batches.at(self._step, self._parts)))
             self._optimizer.step(plan.rate_at(self._step))
-            losses.append(loss.item())
             self._step += 1
             if self._step % 50 == 0:
                 per_step = (time.monotonic() - began) / (self._step - first)
-                print(
-                    f"step {self._step} loss {np.mean(losses):.4f} balance {balance.item():.3f} {per_step:.3f} s/step",
-                    flush=True,
-                )
+                print(f"step {self._step} loss {np.mean(losses):.4f} {per_step:.3f} s/step", flush=True)
                 losses = []
             if self._step % plan.checkpoint_every == 0:
                 self._keep()
         self._save_weights()
+
+    def _learn(self, batches: Sequence[Batch]) -> float:
+        """Set the gradients; the mean loss of a token."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        tokens = sum(len(batch.targets) for batch in batches)
+
+        def gradients(batch: Batch) -> tuple[float, Sequence[torch.Tensor]]:
+            logits, balance = self.model(batch.rows, batch.candidates)
+            loss = functional.cross_entropy(logits + batch.offsets, batch.targets, reduction="sum") / tokens
+            balanced = loss + self._plan.balance_weight * balance / len(batches)
+            return loss.item(), torch.autograd.grad(balanced, parameters)
+
+        done = list(self._threads.map(gradients, batches))
+        for parameter, *parts in zip(parameters, *(gradient for _, gradient in done), strict=True):
+            parameter.grad = functools.reduce(torch.Tensor.add_, parts)
+        return sum(loss for loss, _ in done)
 
     def _keep(self) -> None:
         """Write the checkpoint, wholly or not at all."""
@@ -217,9 +240,11 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for the corpus, the checkpoint and the weights")
     parser.add_argument("--steps", type=int, default=Plan().steps)
     parser.add_argument("--seed", type=int, default=Plan().seed)
-    parser.add_argument("--threads", type=int, default=min(8, os.cpu_count() or 1))
+    parser.add_argument(
+        "--threads", type=int, default=min(8, os.cpu_count() or 1), help="a batch is divided among them"
+    )
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    torch.set_num_threads(1)  # many small matrices: threads that share one wait for each other
     arguments.out.mkdir(parents=True, exist_ok=True)
     quantised = min(Plan().quantised_steps, math.ceil(arguments.steps / 10))
     plan = Plan(seed=arguments.seed, steps=arguments.steps, quantised_steps=quantised)
@@ -230,7 +255,7 @@ def main() -> None:
         print(f"{plan.dialogues()} dialogues in {time.monotonic() - began:.0f} s", flush=True)
     corpus = Corpus.load(path)
     print(f"{len(corpus)} dialogues, {len(corpus.kept)} rows of the vocabulary", flush=True)
-    Run(plan, corpus, arguments.out).train()
+    Run(plan, corpus, arguments.out, arguments.threads).train()
 
 
 if __name__ == "__main__":

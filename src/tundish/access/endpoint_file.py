@@ -17,6 +17,8 @@ class EndpointRecord:
     url: str
     """Scheme, host and port, without a path."""
     pid: int
+    started_s: float
+    """Unix time at which it said so; a process that began later has only inherited the number."""
     version: str
     key_file: str | None
     """Where its generated key is kept; None when it has no key or one from its environment."""
@@ -44,6 +46,7 @@ def read(path: Path) -> EndpointRecord | None:
         return EndpointRecord(
             url=str(content["url"]),
             pid=int(str(content["pid"])),
+            started_s=float(str(content["started_s"])),
             version=str(content["version"]),
             key_file=None if content["key_file"] is None else str(content["key_file"]),
             key_required=bool(content["key_required"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -28,11 +29,16 @@ def load_or_create(path: Path) -> str:
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(key + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # an empty file after a power cut would lock the owner out
         # Publishing by link is atomic and never replaces a key that another process has already handed out.
         try:
             os.link(draft, path)
         except FileExistsError:
-            return read(path)
+            with contextlib.suppress(FileNotFoundError):
+                return read(path)
+            draft.replace(path)  # it is there, and empty
+            return key
         except OSError:  # a file system without hard links
             draft.replace(path)
             return key
@@ -47,7 +53,10 @@ def read(path: Path) -> str:
     Raises:
         OSError: there is none, or it cannot be read.
     """
-    key = path.read_text(encoding="ascii").strip()
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        raise OSError(f"{path} holds no key; delete it, and the next start makes a new one") from None
     if not key:
         raise FileNotFoundError(path)
     return key

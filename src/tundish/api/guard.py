@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping, Sequence
 
+from tundish.access.loopback import is_loopback
 from tundish.core.errors import PermissionDenied
 
 _ANY = "*"
@@ -26,7 +27,7 @@ class Guard:
         """
         self._any_host = _ANY in allowed_hosts
         self._hosts = {name.lower().rstrip(".") for name in (host, *allowed_hosts)} | {"localhost"}
-        self._loopback_only = _is_loopback(host)
+        self._loopback_only = is_loopback(host)
         self._any_origin = _ANY in allowed_origins
         self._origins = {origin.lower().rstrip("/") for origin in allowed_origins}
 
@@ -59,7 +60,7 @@ class Guard:
         if name in self._hosts or name.endswith(".localhost"):
             return True
         # A name can be made to resolve to anything, an address is what the browser really connected to.
-        return _is_loopback(name) if self._loopback_only else _is_address(name)
+        return is_loopback(name) if self._loopback_only else _is_address(name)
 
     def _allows_origin(self, origin: str, host: str | None) -> bool:
         if self._any_origin or origin.lower() in self._origins:
@@ -81,15 +82,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(name: str) -> bool:
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _shown(text: str) -> str:

@@ -9,7 +9,6 @@ import msgspec
 from tundish import __version__
 from tundish.api.call import Call
 from tundish.api.metrics import Metrics
-from tundish.core.backend import Health
 from tundish.core.clock import Clock
 from tundish.dispatch.dispatcher import Dispatcher
 from tundish.wire import endpoint_status
@@ -56,8 +55,7 @@ class Operation:
     def _reasons(self) -> Sequence[str]:
         reasons = [
             f"{name} is {status.health.value}{f': {status.detail}' if status.detail else ''}"
-            for name, status in sorted(self._dispatcher.status().items())
-            if status.health not in (Health.READY, Health.UNLOADED)
+            for name, status in sorted(self._dispatcher.unready().items())
         ]
         unwelcome = self._dispatcher.unwelcome
         return reasons if unwelcome is None else [*reasons, unwelcome]

@@ -19,6 +19,7 @@ from tundish.app.models import Models
 from tundish.app.neighbours import Neighbours
 from tundish.app.neighbours import parse as parse_neighbour
 from tundish.catalog import fit
+from tundish.catalog.hardware import Hardware
 from tundish.core.clock import Clock, SystemClock
 from tundish.deployments.fleet import Fleet
 from tundish.deployments.spec import LoadRules
@@ -44,6 +45,7 @@ class Endpoint:
             InvalidSetting: a key that cannot be kept, a model that is not there.
         """
         self._settings = settings
+        self._clock = clock
         self._models = Models(settings, open_library(settings, clock), clock=clock)
         self._named = self._models.named()
         self.access = open_access(settings)
@@ -110,18 +112,22 @@ class Endpoint:
         machine = await asyncio.to_thread(hardware.snapshot)
         for spec in await asyncio.to_thread(self._models.deployments, self._named, machine):
             self.fleet.add(spec)
-        self.dispatcher.welcome_requests()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._welcome(machine))
+                for name in self._named:
+                    group.create_task(self.fleet.load(name))
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    async def _welcome(self, machine: Hardware) -> None:
+        """Take requests as soon as every model that there is has a name here."""
         if self._settings.serve_library:
             for spec in await asyncio.to_thread(self._models.on_demand, list(self._named), machine):
                 self.fleet.add(spec)
         await self._neighbours.look()
         self._watching = asyncio.create_task(self._neighbours.watch())
-        try:
-            async with asyncio.TaskGroup() as group:
-                for name in self._named:
-                    group.create_task(self.fleet.load(name))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        self.dispatcher.welcome_requests(needed=list(self._named))
 
     @property
     def names(self) -> Sequence[str]:
@@ -138,6 +144,7 @@ class Endpoint:
         return EndpointRecord(
             url=self.url,
             pid=os.getpid(),
+            started_s=self._clock.now().timestamp(),
             version=__version__,
             key_file=None if kept_in is None else str(kept_in),
             key_required=self.access.key is not None,

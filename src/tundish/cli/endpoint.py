@@ -10,23 +10,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from tundish import app
 from tundish.access import endpoint_file, key_file
 from tundish.access.endpoint_file import EndpointRecord
 from tundish.access.keys import generate_key
 from tundish.app.models import is_file
-from tundish.core.errors import InvalidRequest, NotFound, Unauthenticated
+from tundish.core.errors import InvalidRequest, NotFound, TundishError, Unauthenticated
 from tundish.core.events import GenerationEvent
 from tundish.core.request import Request
 from tundish.http.client import HttpClient, Origin, Timeouts
-from tundish.http.errors import ConnectFailed, ConnectionLost, HttpError
 from tundish.settings import Secret, Settings
 from tundish.wire import chat_completions, deployments, endpoint_status, models
 from tundish.wire import errors as wire_errors
 from tundish.wire.deployments import DeploymentEntry, DeploymentList
 
 _POLL_S = 0.05
+_PROBE_S = 5.0
 _DEPLOYMENTS = "/tundish/v1/deployments"
 
 
@@ -105,9 +106,9 @@ class EndpointClient:
         return deployments.decode(await self._call("POST", f"{_DEPLOYMENTS}/{action}", body))
 
     async def stop(self) -> None:
-        """Ask it to stop and wait until nobody listens there any more."""
+        """Ask it to stop and wait until its process has ended, and with it whatever its models held."""
         await self._call("POST", "/tundish/v1/stop", b"{}")
-        while await self._listens():  # noqa: ASYNC110 - another process's end: there is nothing to wait on
+        while _lives(self._record):  # noqa: ASYNC110 - another process's end: there is nothing to wait on
             await asyncio.sleep(_POLL_S)
 
     def close(self) -> None:
@@ -120,18 +121,6 @@ class EndpointClient:
             if response.status >= 400:
                 raise wire_errors.decode_response(response.status, response.headers, content)
             return content
-
-    async def _listens(self) -> bool:
-        probe = HttpClient(Origin.of(self.url), timeouts=Timeouts(connect_s=1.0, first_byte_s=5.0))
-        try:
-            await probe.request("GET", "/healthz")
-        except (ConnectFailed, ConnectionLost):
-            return False
-        except HttpError:
-            return True
-        finally:
-            probe.close()
-        return True
 
     def _headers(self) -> Mapping[str, str]:
         authorization = {} if self._key is None else {"authorization": f"Bearer {self._key}"}
@@ -146,23 +135,36 @@ async def discover(settings: Settings) -> AsyncGenerator[EndpointClient | None, 
         Unauthenticated: it runs with a key that is not known here.
     """
     record = endpoint_file.read(settings.endpoint_file)
-    client = None if record is None else EndpointClient(record, _key(settings, record))
+    if record is None or not _lives(record):
+        # What a killed endpoint left behind: its port may be another program's by now, which must not see our key.
+        yield None
+        return
+    client = EndpointClient(record, _key(settings, record))
     try:
-        yield client if client is not None and await _answers(client) else None
+        yield client if await _answers(client) else None
     finally:
-        if client is not None:
-            client.close()
+        client.close()
+
+
+def _lives(record: EndpointRecord) -> bool:
+    """Whether the process that wrote `record` still runs."""
+    try:
+        process = psutil.Process(record.pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= record.started_s + 1.0
+    except psutil.Error:
+        return False
 
 
 async def _answers(client: EndpointClient) -> bool:
     try:
-        await client.status()
+        async with asyncio.timeout(_PROBE_S):
+            await client.status()
     except Unauthenticated:
         raise Unauthenticated(
             f"The endpoint at {client.url} runs with another key. Set TUNDISH_API_KEY to the one it was started with."
         ) from None
-    except HttpError:
-        return False  # its record was left behind by a process that was killed
+    except (TundishError, TimeoutError):
+        return False
     return True
 
 
@@ -197,10 +199,12 @@ async def connect(settings: Settings, *, model: str | None = None) -> AsyncGener
 
 
 async def _offers(client: EndpointClient, model: str | None) -> bool:
-    if model is None or client.model_name(model) in await client.models():
+    if model is None:
         return True
     if is_file(model):
-        return False
+        return False  # the endpoint may serve another file of that name
+    if model in await client.models():
+        return True
     try:
         await client.deploy(model)
     except NotFound:
@@ -219,6 +223,8 @@ async def _private(settings: Settings, model: str | None) -> AsyncGenerator[Endp
         auth=True,
         api_key=Secret(key),
         models=settings.models if model is None else (model,),
+        serve_library=False,
+        servers=(),
     )
     async with app.endpoint(own) as running:
         if sys.stderr.isatty():

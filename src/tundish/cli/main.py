@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tundish import __version__, settings
 from tundish.cli import chat, doctor, load, model, ps, run, serve, status, stop, unload
 from tundish.cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Command
+from tundish.cli.machine import this_machine
 from tundish.core.errors import TundishError
 
 COMMANDS: tuple[Command, ...] = (
@@ -18,7 +19,7 @@ COMMANDS: tuple[Command, ...] = (
     run.COMMAND,
     status.COMMAND,
     stop.COMMAND,
-    model.COMMAND,
+    model.command(this_machine),
     ps.COMMAND,
     load.COMMAND,
     unload.COMMAND,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tundish import app
 from tundish.cli.command import EXIT_OK, Command
-from tundish.settings import EMBEDDED_MODEL, Settings
+from tundish.settings import EMBEDDED_MODEL, InvalidSetting, Settings
 
 _DESCRIPTION = f"""\
 Start the endpoint and keep it running until Ctrl-C, SIGTERM or `tundish stop`. Running answers then get --drain-s
@@ -55,6 +55,8 @@ def _flag_type(hint: typing.Any) -> type[int | float | str]:
 
 def _overrides(arguments: argparse.Namespace) -> Mapping[str, object]:
     given = vars(arguments)
+    if any("@" in server for server in given["servers"] or ()):
+        raise InvalidSetting("A key on the command line shows in the process list. Set TUNDISH_SERVERS instead.")
     names = [field.name for field in dataclasses.fields(Settings) if field.name not in _NO_FLAG]
     return {name: _value(given[name]) for name in names}
 

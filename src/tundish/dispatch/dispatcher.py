@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -63,6 +63,7 @@ class Dispatcher:
         self._observer = observer
         self._clock = clock
         self._created_s = int(clock.now().timestamp())
+        self._needed: Collection[str] | None = None
         self._unwelcome = None if welcoming else "This endpoint is starting. Send the request again in a moment."
 
     def models(self) -> Sequence[ServedModel]:
@@ -83,16 +84,26 @@ class Dispatcher:
 
     @property
     def ready(self) -> bool:
-        """Whether every model can be used, or will be loaded for its next request, and new requests are welcome."""
-        return self._unwelcome is None and all(map(_is_usable, self._backends.values()))
+        """Whether new requests are welcome, and every model that is needed can be used or will be loaded for one."""
+        return self._unwelcome is None and not self.unready()
+
+    def unready(self) -> Mapping[str, BackendStatus]:
+        """The needed models that cannot be used now."""
+        needed = self._backends if self._needed is None else self._needed
+        backends = {name: self._backends[name] for name in needed if name in self._backends}
+        return {name: backend.status() for name, backend in backends.items() if not _is_usable(backend)}
 
     @property
     def unwelcome(self) -> str | None:
         """Why no request is taken now; None when requests are taken."""
         return self._unwelcome
 
-    def welcome_requests(self) -> None:
-        """From now on requests are taken; before, they get `Unavailable`, since the backends are not all known yet."""
+    def welcome_requests(self, *, needed: Collection[str] | None = None) -> None:
+        """From now on requests are taken; before, they get `Unavailable`, since the backends are not all known yet.
+
+        `needed`: the models without which the endpoint is not ready; None is all.
+        """
+        self._needed = needed
         self._unwelcome = None
 
     def refuse_new_requests(self) -> None:

@@ -19,8 +19,8 @@ import msgspec
 
 from tundish.catalog import durable_file
 
-_CHECKPOINT_BYTES = 256 * 1024 * 1024
-_CHECKPOINT_S = 2.0
+_FIRST_CHECKPOINT_S, _MAX_BETWEEN_CHECKPOINTS_S = 2.0, 10.0
+"""Forcing bytes to disk slows down whoever writes there, so it is done after as long again as it went well so far."""
 _READ_BYTES = 1024 * 1024
 
 
@@ -57,8 +57,8 @@ class PartialFile:
         self._file: io.FileIO | None = None
         self._checkpoint: concurrent.futures.Future[None] | None = None
         self._noted_bytes: int | None = None
-        self._checkpoint_at = _CHECKPOINT_BYTES
-        self._checkpoint_due_s = time.monotonic() + _CHECKPOINT_S
+        self._began_s = time.monotonic()
+        self._checkpoint_due_s = self._began_s + _FIRST_CHECKPOINT_S
         self._syncer = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="tundish-checkpoint")
         self.size_bytes = 0
         self.remote: RemoteFile | None = None
@@ -73,7 +73,6 @@ class PartialFile:
         if progress is not None and progress.remote.identity == identity and self._rehash(progress):
             self.remote = progress.remote
             self.size_bytes = progress.durable_bytes
-            self._checkpoint_at = self.size_bytes + _CHECKPOINT_BYTES
             self._file.truncate(self.size_bytes)
         else:
             self.restart()
@@ -86,7 +85,6 @@ class PartialFile:
         self._opened.truncate(0)
         self._digest = hashlib.sha256()
         self.size_bytes = 0
-        self._checkpoint_at = _CHECKPOINT_BYTES
         self.remote = None
 
     def write(self, block: bytes | memoryview) -> None:
@@ -97,7 +95,7 @@ class PartialFile:
             self._digest.update(rest[:count])
             self.size_bytes += count
             rest = rest[count:]
-        due = self.size_bytes >= self._checkpoint_at or time.monotonic() >= self._checkpoint_due_s
+        due = time.monotonic() >= self._checkpoint_due_s
         if due and (self._checkpoint is None or self._checkpoint.done()):
             self._begin_checkpoint()
 
@@ -131,8 +129,8 @@ class PartialFile:
     def _begin_checkpoint(self) -> None:
         # Forcing bytes to disk takes longer than receiving them; it runs beside the writing, at most one at a time.
         self._settle_checkpoint()
-        self._checkpoint_at = self.size_bytes + _CHECKPOINT_BYTES
-        self._checkpoint_due_s = time.monotonic() + _CHECKPOINT_S
+        now_s = time.monotonic()
+        self._checkpoint_due_s = now_s + min(now_s - self._began_s, _MAX_BETWEEN_CHECKPOINTS_S)
         if self.remote is not None and self.size_bytes != self._noted_bytes:
             self._noted_bytes = self.size_bytes
             progress = _Progress(remote=self.remote, durable_bytes=self.size_bytes, sha256=self.sha256)

@@ -25,7 +25,7 @@ from tundish.sources.errors import SourceRefused
 from tundish.sources.transport import Response, TransportFailed, shown
 from tundish.sources.worker import Worker
 
-_BUFFER_BYTES = 512 * 1024
+_BUFFER_BYTES = 1024 * 1024
 _MOMENT_S = 0.2
 _CONNECT_TIMEOUT_S = 10.0
 _NOT_QUOTED = "/%:=&?~#+!$,;'@()*[]"

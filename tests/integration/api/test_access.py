@@ -173,7 +173,7 @@ async def test_readiness(serve: Serve) -> None:
         assert (await endpoint.send("GET", "/readyz", key=None)).status == 200
         endpoint.dispatcher.refuse_new_requests()
         answered = await endpoint.send("GET", "/readyz", key=None)
-        assert json.loads(answered.body)["reasons"] == ["the endpoint is shutting down"]
+        assert json.loads(answered.body)["reasons"] == ["This endpoint is shutting down. Send the request again when it is back."]
         refused = await endpoint.send("POST", CHAT, BODY)
         assert refused.status == 503
         assert error(refused)["code"] == "service_unavailable"

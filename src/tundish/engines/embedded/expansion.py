@@ -220,6 +220,7 @@ def _metadata(header: PackHeader, vocabulary: Vocabulary) -> Mapping[str, Metada
         "tokenizer.ggml.merges": vocabulary.gguf_merges(),
         "tokenizer.ggml.bos_token_id": vocabulary.special("<|startoftext|>"),
         "tokenizer.ggml.eos_token_id": vocabulary.special("<|return|>"),
+        "tokenizer.ggml.eot_token_id": vocabulary.special("<|return|>"),
         "tokenizer.ggml.padding_token_id": vocabulary.special("<|endoftext|>"),
         "tokenizer.chat_template": _TEMPLATE,
     }
