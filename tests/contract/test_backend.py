@@ -1,20 +1,25 @@
-"""What every `Backend` does: one suite over the fake, over gpt-oss on both engines, and over a model's own template."""
+"""What every `Backend` does: one suite over the fake, gpt-oss on both engines, a model's own template, and a server."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import datetime
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tundish.access.keys import KeyRing
+from tundish.api.application import Application
+from tundish.api.guard import Guard
+from tundish.api.metrics import Metrics
 from tundish.core.backend import Backend, Health
-from tundish.core.clock import FixedClock
-from tundish.core.errors import BackendStopped, ContextLengthExceeded
+from tundish.core.clock import FixedClock, SystemClock
+from tundish.core.errors import BackendStopped, InvalidRequest
 from tundish.core.events import (
     ChoiceFinished,
     Finished,
@@ -27,11 +32,14 @@ from tundish.core.events import (
     Usage,
 )
 from tundish.core.request import CompletionRequest, Request, Sampling, UserMessage
+from tundish.dispatch.dispatcher import Dispatcher
 from tundish.engines.gpt_oss import GptOssBackend
 from tundish.engines.llama_cpp.engine import EngineOptions, LlamaCppEngine
 from tundish.engines.llama_cpp.template import TemplateBackend
 from tundish.engines.scripted import Pause, ScriptedBackend, ScriptedEngine
 from tundish.harmony.vocabulary import O200K_HARMONY
+from tundish.http.server import HttpServer, Limits
+from tundish.providers.openai_compatible import OpenAICompatibleBackend, Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one load for all of a backend's tests
 
@@ -77,10 +85,44 @@ def endless_events() -> list[GenerationEvent | Pause]:
     return [*song * 1000, *ending]
 
 
+@asynccontextmanager
+async def served(backend: Backend) -> AsyncGenerator[Server, None]:
+    """Another program's endpoint, whose model `m` is `backend`."""
+    await backend.start()
+    clock = SystemClock()
+    metrics = Metrics()
+    application = Application(
+        dispatcher=Dispatcher(backends={"m": backend}, observer=metrics, clock=clock),
+        keys=KeyRing({"test": "td-test-key"}),
+        guard=Guard(host="127.0.0.1"),
+        metrics=metrics,
+        stop=lambda: None,
+        clock=clock,
+    )
+    server = HttpServer(application, limits=Limits(), refuse=application.refuse)
+    port = await server.listen("127.0.0.1", 0)
+    try:
+        yield Server(base_url=f"http://127.0.0.1:{port}/v1", api_key="td-test-key")
+    finally:
+        await server.close()
+        await backend.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server() -> AsyncIterator[Server]:
+    model = GptOssBackend(ScriptedEngine(endless_tokens(), context_length=CONTEXT), clock=CLOCK)
+    async with served(model) as server:
+        yield server
+
+
 @pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=["scripted", "gpt_oss_scripted", "gpt_oss_llama_cpp", "template"]
+    scope="module",
+    loop_scope="module",
+    params=["scripted", "gpt_oss_scripted", "gpt_oss_llama_cpp", "template", "openai_compatible"],
 )
-async def subject(request: pytest.FixtureRequest, tiny_gpt_oss: Path, chat_model: Path) -> AsyncIterator[Subject]:
+async def subject(
+    request: pytest.FixtureRequest, tiny_gpt_oss: Path, chat_model: Path, server: Server
+) -> AsyncIterator[Subject]:
     made: dict[str, Callable[[], Backend]] = {
         "scripted": lambda: ScriptedBackend(endless_events()),
         "gpt_oss_scripted": lambda: GptOssBackend(
@@ -88,6 +130,7 @@ async def subject(request: pytest.FixtureRequest, tiny_gpt_oss: Path, chat_model
         ),
         "gpt_oss_llama_cpp": lambda: GptOssBackend(engine_of(tiny_gpt_oss, chat_template=False), clock=CLOCK),
         "template": lambda: TemplateBackend(engine_of(chat_model, chat_template=True)),
+        "openai_compatible": lambda: OpenAICompatibleBackend(server, model="m", context_length=CONTEXT),
     }
     backend = made[request.param]()
     await backend.start()
@@ -166,14 +209,19 @@ async def test_the_limit_is_obeyed_and_named(subject: Subject) -> None:
 async def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(subject: Subject) -> None:
     if not subject.generates:
         pytest.skip("a replay reads no prompt")
-    with pytest.raises(ContextLengthExceeded) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         await all_of(subject.backend.generate(song(text="word " * 2 * CONTEXT)))
-    assert caught.value.context_length == CONTEXT
-    assert caught.value.prompt_tokens > CONTEXT
+    assert caught.value.code == "context_length_exceeded"
+    # In words, which is how they come from another program.
+    context_length, prompt_tokens = map(int, re.findall(r"\d+", caught.value.message))
+    assert context_length == CONTEXT
+    assert prompt_tokens > CONTEXT
     await until_idle(subject.backend)
 
 
 async def test_raw_text_is_continued(subject: Subject) -> None:
+    if not subject.backend.capabilities.completions:
+        pytest.skip("it answers conversations only")
     request = CompletionRequest(model="m", prompt="la la", sampling=Sampling(max_tokens=6, seed=3), n=1)
     events = await all_of(subject.backend.complete(request))
     check_grammar(events, choices=1)
@@ -183,6 +231,8 @@ async def test_raw_text_is_continued(subject: Subject) -> None:
 async def test_an_echo_comes_first(subject: Subject) -> None:
     if not subject.generates:
         pytest.skip("a replay reads no prompt")
+    if not subject.backend.capabilities.completions:
+        pytest.skip("it answers conversations only")
     request = CompletionRequest(model="m", prompt="la la", sampling=Sampling(max_tokens=0), echo=True)
     events = await all_of(subject.backend.complete(request))
     assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "la la"

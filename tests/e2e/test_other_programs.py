@@ -28,7 +28,10 @@ def test_its_models_answer_through_ours(served: Served, tmp_path: Path) -> None:
             for model in ("gpt-oss-nano", "other/gpt-oss-nano")
         ]
         assert answers[0].choices[0].message.content == answers[1].choices[0].message.content
-        assert answers[0].usage == answers[1].usage
+        ours_used, theirs_used = answers[0].usage, answers[1].usage
+        assert ours_used is not None
+        assert theirs_used is not None
+        assert ours_used.total_tokens == theirs_used.total_tokens > 0
         stream = client.chat.completions.create(model="other/gpt-oss-nano", messages=HELLO, temperature=0, stream=True)
         text = "".join(choice.delta.content or "" for chunk in stream for choice in chunk.choices)
         assert text == answers[0].choices[0].message.content

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tundish.access.keys import KeyRing
 from tundish.api.authentication import authenticate
-from tundish.api.call import Call, new_request_id
+from tundish.api.call import Call, new_request_id, request_id
 from tundish.api.deployments import Deployments
 from tundish.api.guard import Guard
 from tundish.api.heartbeat import PING_AFTER_S
@@ -17,7 +17,7 @@ from tundish.api.models import Models
 from tundish.api.operation import Operation
 from tundish.api.routes import Route, Router
 from tundish.core.clock import Clock
-from tundish.core.errors import TundishError
+from tundish.core.errors import RequestTooLarge, TundishError
 from tundish.dispatch.dispatcher import Dispatcher
 from tundish.http.exchange import Exchange
 from tundish.http.message import HttpRequest
@@ -27,6 +27,18 @@ _logger = logging.getLogger(__name__)
 
 _CLIENT_GONE = 499
 """nginx's number for a request that nobody waits for any more; it is never sent."""
+
+_KEYLESS_BODY_BYTES = 1024
+"""Enough for probes that insist on sending something; nobody without a key may fill the memory for bodies."""
+
+
+class _NotAdmitted(TundishError):
+    """Refused by its head, with the headers that belong to the answer."""
+
+    def __init__(self, reason: TundishError, headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
+        self.headers = headers
 
 
 class Application:
@@ -94,9 +106,37 @@ class Application:
                 route=call.route, method=request.method, status=call.status or _CLIENT_GONE
             )
 
+    def admit(self, head: HttpRequest) -> None:
+        """Whether the body that follows `head` is worth receiving; the request itself is checked again when whole.
+
+        Raises:
+            TundishError: it is not; `refuse` makes the answer of it.
+        """
+        shown, path = list[tuple[str, str]](), "unknown"
+        try:
+            origin = self._guard.check(head.headers)
+            if origin is not None:
+                shown = [("access-control-allow-origin", origin), ("vary", "origin")]
+            route, _ = self._router.find(head.path)
+            path = route.path
+            keyless = head.method == "OPTIONS"
+            if not keyless:
+                route.surface(head.method)
+                keyless = route.public
+            if not keyless:
+                authenticate(head.headers, self._keys)
+            elif int(head.headers.get("content-length", _KEYLESS_BODY_BYTES + 1)) > _KEYLESS_BODY_BYTES:
+                raise RequestTooLarge(limit_bytes=_KEYLESS_BODY_BYTES)
+        except TundishError as error:
+            self._metrics.http_request_ended(route=path, method=head.method, status=errors.status(error))
+            raise _NotAdmitted(error, [*shown, ("x-request-id", request_id(head.headers))]) from error
+
     @staticmethod
     def refuse(error: TundishError) -> tuple[int, Sequence[tuple[str, str]], bytes]:
         """The response to what the HTTP server refuses, before any handler has seen it."""
+        if isinstance(error, _NotAdmitted):
+            status, headers, body = errors.response(error.reason)
+            return status, [*headers, *error.headers], body
         status, headers, body = errors.response(error)
         return status, [*headers, ("x-request-id", new_request_id())], body
 

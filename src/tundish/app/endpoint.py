@@ -78,6 +78,7 @@ class Endpoint:
             application,
             limits=Limits(body_bytes=settings.max_body_bytes),
             refuse=application.refuse,
+            admit=application.admit,
         )
         self.metrics.watch_connections(lambda: self._server.connections)
         self.url = ""
@@ -153,7 +154,6 @@ class Endpoint:
     async def drain(self) -> None:
         """Refuse what is new, give what runs its time, then tell the rest why it ends."""
         self.dispatcher.refuse_new_requests()
-        self._server.stop_accepting()
         idle = asyncio.ensure_future(self._server.wait_idle(self._settings.drain_s))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait((idle, hurry), return_when=asyncio.FIRST_COMPLETED)

@@ -7,12 +7,14 @@ import dataclasses
 import ipaddress
 import logging
 import math
+import re
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from tundish.core.backend import Capabilities
 from tundish.core.clock import Clock
-from tundish.core.errors import TundishError
+from tundish.core.errors import ModelNotFound, TundishError
 from tundish.deployments.errors import DeploymentExists
 from tundish.deployments.fleet import Fleet
 from tundish.deployments.spec import DeploymentSpec
@@ -23,6 +25,10 @@ from tundish.wire.models import ModelEntry
 _log = logging.getLogger("tundish.neighbours")
 
 _LOOK_AGAIN_S = 30.0
+_MOST_MODELS = 1000
+"""Of one neighbour."""
+_MOST_PREFIXES = 4
+"""Slashes in the name of another Tundish's model: more of them, and it goes round between endpoints."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,17 +49,29 @@ def parse(given: str) -> Neighbour:
     name, separator, url = given.partition("=")
     if not separator or "/" in name:
         name, url = "", given
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:  # brackets that hold no address
+        parts = urllib.parse.urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidSetting(f"servers: '{given}' must be [NAME=]http://127.0.0.1:PORT/v1.")
+        raise InvalidSetting(f"servers: '{_without_key(given)}' must be [NAME=]http://127.0.0.1:PORT/v1.")
     if not _is_loopback(parts.hostname):
         raise InvalidSetting(
-            f"servers: {parts.hostname} is not this machine. Only a loopback address may be named, since what such "
-            "a server is sent must not leave it."
+            f"servers: '{_without_key(given)}' is not on this machine. Only a loopback address may be named, since "
+            "what such a server is sent must not leave it."
         )
     key = urllib.parse.unquote(parts.username) if parts.username else None
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2])
     return Neighbour(prefix=f"{name}/" if name else "", server=Server(base_url=bare.geturl(), api_key=key))
+
+
+def _without_key(given: str) -> str:
+    """What may be shown and logged of a setting, however wrong it is."""
+    before, at, after = given.rpartition("@")
+    if not at:
+        return given
+    beginning = re.match(r"([^/=@]*=)?[a-zA-Z]+://", before)
+    return f"{beginning[0] if beginning else ''}***@{after}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -71,13 +89,17 @@ class Neighbours:
         self._fleet = fleet
         self._clock = clock
         self._offered: dict[Neighbour, set[str]] = {neighbour: set() for neighbour in neighbours}
+        self._refused: dict[Neighbour, set[str]] = {neighbour: set() for neighbour in neighbours}
         self._silent: set[Neighbour] = set()
 
     async def watch(self) -> None:
         """Look again and again, for ever."""
         while True:
             await self._clock.sleep(_LOOK_AGAIN_S)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 - logged; the next look may go well
+                _log.exception("looking for the neighbours' models failed")
 
     async def look(self) -> None:
         """Ask each neighbour what it has. One that does not answer keeps what it had: it may be back in time."""
@@ -93,13 +115,17 @@ class Neighbours:
             return
         self._silent.discard(neighbour)
         offered = self._offered[neighbour]
+        ours = set(self._fleet.backends).difference(*self._offered.values())
+        entries = [entry for entry in entries if not _goes_round(entry, ours)][:_MOST_MODELS]
         names = {neighbour.prefix + entry.id for entry in entries}
+        self._refused[neighbour] &= names
         for entry in entries:
             if neighbour.prefix + entry.id not in offered:
                 self._add(neighbour, entry)
         for name in offered - names:
             offered.discard(name)
-            await self._fleet.remove(name)
+            with suppress(ModelNotFound):  # an operator was faster
+                await self._fleet.remove(name)
 
     def _add(self, neighbour: Neighbour, entry: ModelEntry) -> None:
         name = neighbour.prefix + entry.id
@@ -113,10 +139,23 @@ class Neighbours:
         try:
             self._fleet.add(spec)
         except DeploymentExists:
-            _log.warning(
-                "%s has a model called %s, and so has this endpoint. Give the server a name: NAME=%s",
-                neighbour.server.base_url,
-                name,
-                neighbour.server.base_url,
-            )
+            if name not in self._refused[neighbour]:
+                _log.warning(
+                    "%s has a model called %s, and so has this endpoint. Give the server a name: NAME=%s",
+                    neighbour.server.base_url,
+                    name,
+                    neighbour.server.base_url,
+                )
+            self._refused[neighbour].add(name)
+            return
+        self._refused[neighbour].discard(name)
         self._offered[neighbour].add(name)
+
+
+def _goes_round(entry: ModelEntry, ours: Collection[str]) -> bool:
+    """Whether another Tundish only hands on what it has from here: two may name each other as neighbours."""
+    if entry.owned_by != "tundish":
+        return False
+    parts = entry.id.split("/")
+    behind_prefixes = ("/".join(parts[count:]) for count in range(1, len(parts)))
+    return len(parts) - 1 > _MOST_PREFIXES or any(name in ours for name in behind_prefixes)

@@ -131,6 +131,6 @@ Models: {", ".join(running.fleet.backends)}
 from openai import OpenAI
 client = OpenAI(base_url="{running.url}/v1", api_key="{call_key}")
 messages = [{{"role": "user", "content": "What is 2+2?"}}]
-print(client.chat.completions.create(model="{first}", messages=messages).choices[0].message.content)
+print(client.chat.completions.create(model="{first}", messages=messages, temperature=0).choices[0].message.content)
 
 Or in another terminal: tundish chat. Ctrl-C stops."""

@@ -8,6 +8,7 @@ import signal
 import sys
 import types
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -55,6 +56,13 @@ async def _chat(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def converse(client: EndpointClient, conversation: Conversation, screen: Screen, read_line: ReadLine) -> None:
     """Ask and answer until the user leaves. An error ends the answer, never the conversation."""
+    with _Interrupts() as interrupts:
+        await _converse(client, conversation, screen, read_line, interrupts)
+
+
+async def _converse(
+    client: EndpointClient, conversation: Conversation, screen: Screen, read_line: ReadLine, interrupts: _Interrupts
+) -> None:
     while True:
         try:
             line = await _read_prompt(read_line)
@@ -71,40 +79,49 @@ async def converse(client: EndpointClient, conversation: Conversation, screen: S
             if reply.leave:
                 return
             continue
-        await _answer(client, conversation, screen, line)
+        await _answer(client, conversation, screen, line, interrupts)
 
 
-async def _answer(client: EndpointClient, conversation: Conversation, screen: Screen, prompt: str) -> None:
+async def _answer(
+    client: EndpointClient, conversation: Conversation, screen: Screen, prompt: str, interrupts: _Interrupts
+) -> None:
     answer = Answer(screen)
     task = asyncio.ensure_future(answer.show(client.generate(conversation.request(prompt))))
-    with _Interrupts(task):
-        try:
-            await task
-        except asyncio.CancelledError:
-            screen.end()
-            screen.note("stopped")
-        except TundishError as error:
-            screen.end()
-            screen.note(str(error))
+    interrupts.cancels = task
+    try:
+        await task
+    except asyncio.CancelledError:
+        screen.end()
+        screen.note("stopped")
+    except TundishError as error:
+        screen.end()
+        screen.note(str(error))
+    finally:
+        interrupts.cancels = None
     if answer.text or answer.reasoning:
         conversation.remember(prompt, answer.text, answer.reasoning)
 
 
 class _Interrupts:
-    """While active, Ctrl-C cancels `task` and nothing else."""
+    """While active, Ctrl-C cancels the answer that is being shown, if there is one, and never ends the program."""
 
-    def __init__(self, task: asyncio.Future[None]) -> None:
-        self._task = task
+    def __init__(self) -> None:
+        self.cancels: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, _: int, __: types.FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self.cancels is not None:
+            self.cancels.cancel()
 
 
 async def _read_prompt(read_line: ReadLine) -> str:
@@ -118,7 +135,8 @@ def _line_reader(settings: Settings) -> ReadLine:
     if not sys.stdin.isatty():
         return _read_piped_line
     session: PromptSession[str] = PromptSession(history=_history(settings))
-    return lambda prompt: session.prompt_async(prompt)
+    # The terminal gives it Ctrl-C as a key; the signal stays ours, before the prompt, during it and after it.
+    return lambda prompt: session.prompt_async(prompt, handle_sigint=False)
 
 
 async def _read_piped_line(_: str) -> str:

@@ -163,7 +163,8 @@ class Request:
     tool_choice: ToolChoice = ToolMode.AUTO
     parallel_tool_calls: bool = True
     response_format: ResponseFormat = TextFormat()
-    reasoning_effort: ReasoningEffort = ReasoningEffort.MEDIUM
+    reasoning_effort: ReasoningEffort | None = None
+    """None is the model's own default."""
     sampling: Sampling = Sampling()
     n: int = 1
     keep_alive_s: float | None = None

@@ -291,7 +291,9 @@ class Deployment:
             raise DeploymentFailed(self.name, reason=reason, retry_after_s=wait_s)
 
     async def _wait_for_load(self, *, is_request: bool, keep_alive_s: float | None) -> Life:
-        if is_request and len(self._queue) >= self._rules.queue_limit:
+        in_progress = self._state in (DeploymentState.WAITING, DeploymentState.LOADING)
+        # The request for which it is loaded always has its place, else a limit of 0 would leave it unloaded for ever.
+        if is_request and (in_progress or self._queue) and len(self._queue) >= self._rules.queue_limit:
             raise LoadQueueFull(
                 self.name,
                 detail=self._detail() or self._state.value,

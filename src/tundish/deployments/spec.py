@@ -41,7 +41,7 @@ class LoadRules:
     on_demand: bool = True
     """Whether the first request loads a model; else only an operator does."""
     queue_limit: int = 64
-    """Requests that may wait for one model to be loaded."""
+    """Requests that may wait for one model to be loaded; the first, for which it is loaded, always may."""
     patience_s: float = 10.0
     """How long a load waits for memory until those that hold it get no new requests before it had its turn."""
     backoff_first_s: float = 2.0

@@ -7,7 +7,7 @@ import codecs
 import dataclasses
 import datetime
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from tundish.core.backend import BackendStatus, Capabilities
@@ -23,7 +23,8 @@ from tundish.core.events import (
     TokenLogprob,
     Usage,
 )
-from tundish.core.request import CompletionRequest, Request, TextFormat
+from tundish.core.json_value import JsonValue
+from tundish.core.request import AssistantMessage, CompletionRequest, Request, TextFormat
 from tundish.core.tokens import (
     TokenDelta,
     TokenEngine,
@@ -41,6 +42,9 @@ from tundish.harmony.vocabulary import O200K_HARMONY
 
 _LARGE_REQUEST_CHARACTERS = 50_000
 """Above this, rendering takes milliseconds and moves to a thread, so that other streams flow on; so do grammars."""
+_LARGE_PROMPT_TOKENS = 2_000
+_MARKUP_CHARACTERS = 10
+"""What a tool and each part of its schema are counted with beside their text."""
 
 
 class GptOssBackend:
@@ -66,7 +70,7 @@ class GptOssBackend:
 
     async def generate(self, request: Request) -> AsyncGenerator[GenerationEvent, None]:
         today = self._clock.now().date()
-        if _characters(request) > _LARGE_REQUEST_CHARACTERS or binds(request):
+        if _is_large(request) or binds(request):
             prompt, grammar = await asyncio.to_thread(_prepare, request, today)
         else:
             prompt, grammar = _prepare(request, today)
@@ -90,35 +94,32 @@ class GptOssBackend:
     async def complete(self, request: CompletionRequest) -> AsyncGenerator[GenerationEvent, None]:
         if request.suffix:
             raise InvalidRequest("gpt-oss cannot fill in text before a suffix. Leave 'suffix' out.", param="suffix")
-        vocabulary = O200K_HARMONY()
-        prompt = (
-            await asyncio.to_thread(vocabulary.encode, request.prompt)
-            if isinstance(request.prompt, str)
-            else list(request.prompt)
-        )
-        if any(not 0 <= token < vocabulary.size for token in prompt):
-            raise InvalidRequest(f"Token ids are from 0 to {vocabulary.size - 1}.", param="prompt")
-        if not prompt:
-            prompt = [vocabulary.special("<|startoftext|>")]
-        echoed = request.prompt if isinstance(request.prompt, str) else vocabulary.decode(prompt)
-        choices = [
-            _TextChoice(choice=choice, stop=request.sampling.stop, echoed=echoed if request.echo else "")
-            for choice in range(request.n)
-        ]
+        if not isinstance(request.prompt, str):
+            self._room_after(len(request.prompt))  # too many ids are not even looked at
+        if isinstance(request.prompt, str) or len(request.prompt) > _LARGE_PROMPT_TOKENS:
+            prompt, echoed = await asyncio.to_thread(_raw_prompt, request)
+        else:
+            prompt, echoed = _raw_prompt(request)
+        choices = [_TextChoice(choice=choice, stop=request.sampling.stop, echoed=echoed) for choice in range(request.n)]
         async for event in self._drive(self._token_request(prompt, request, None), choices):
             yield event
 
     def _token_request(
         self, prompt: Sequence[int], request: Request | CompletionRequest, grammar: str | None
     ) -> TokenRequest:
-        room = self._engine.context_length - len(prompt)
-        if room < 1:
-            raise ContextLengthExceeded(prompt_tokens=len(prompt), context_length=self._engine.context_length)
+        room = self._room_after(len(prompt))
         wanted = request.sampling.max_tokens
         sampling = dataclasses.replace(
             request.sampling, stop=(), max_tokens=room if wanted is None else min(wanted, room)
         )
         return TokenRequest(prompt=prompt, sampling=sampling, stop_tokens=STOP_TOKENS, grammar=grammar, n=request.n)
+
+    def _room_after(self, prompt_tokens: int) -> int:
+        """Tokens that an answer may have."""
+        room = self._engine.context_length - prompt_tokens
+        if room < 1:
+            raise ContextLengthExceeded(prompt_tokens=prompt_tokens, context_length=self._engine.context_length)
+        return room
 
     async def _drive(
         self, request: TokenRequest, choices: Sequence[HarmonyParser | _TextChoice]
@@ -197,9 +198,48 @@ def _prepare(request: Request, today: datetime.date) -> tuple[list[int], str | N
     return render(request, today=today), turn_grammar(request)
 
 
-def _characters(request: Request) -> int:
-    """How much text a request has, roughly and quickly."""
-    return sum(len(getattr(message, "text", None) or "") for message in request.messages) + 500 * len(request.tools)
+def _raw_prompt(request: CompletionRequest) -> tuple[list[int], str]:
+    """The tokens to be continued, and the text to be echoed before them."""
+    vocabulary = O200K_HARMONY()
+    if isinstance(request.prompt, str):
+        prompt, echoed = vocabulary.encode(request.prompt), request.prompt if request.echo else ""
+    else:
+        prompt = list(request.prompt)
+        if any(not 0 <= token < vocabulary.size for token in prompt):
+            raise InvalidRequest(f"Token ids are from 0 to {vocabulary.size - 1}.", param="prompt")
+        echoed = vocabulary.decode(prompt) if request.echo else ""
+    return prompt or [vocabulary.special("<|startoftext|>")], echoed
+
+
+def _is_large(request: Request) -> bool:
+    """Whether rendering takes long, roughly; no more is counted than it takes to know."""
+    left = _LARGE_REQUEST_CHARACTERS
+    for message in request.messages:
+        left -= len(message.text or "")
+        if isinstance(message, AssistantMessage):
+            left -= len(message.reasoning or "") + sum(len(call.arguments) for call in message.tool_calls)
+    for tool in request.tools:
+        left -= _MARKUP_CHARACTERS + len(tool.name) + len(tool.description or "")
+        if left > 0 and tool.parameters is not None:
+            left -= _characters(tool.parameters, limit=left)
+    return left < 0
+
+
+def _characters(schema: JsonValue, *, limit: int) -> int:
+    """How much text a schema has, roughly; counting ends beyond `limit`."""
+    count = 0
+    parts = [schema]
+    while parts and count <= limit:
+        part = parts.pop()
+        count += _MARKUP_CHARACTERS
+        if isinstance(part, str):
+            count += len(part)
+        elif isinstance(part, Mapping):
+            count += sum(map(len, part))
+            parts.extend(part.values())
+        elif isinstance(part, Sequence):
+            parts.extend(part)
+    return count
 
 
 def _new_call_id() -> str:

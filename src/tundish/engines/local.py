@@ -70,7 +70,11 @@ class LocalModel:
     async def start(self) -> None:
         try:
             backend = self._built(*await asyncio.to_thread(self._prepare))
-            await backend.start()
+            try:
+                await backend.start()
+            except BaseException:  # its child may run already, and nobody else knows of it
+                await backend.stop()
+                raise
         except TundishError as error:
             self._before = BackendStatus(health=Health.FAILED, detail=error.message)
             raise

@@ -21,6 +21,7 @@ from tundish.core.request import (
     JsonObjectFormat,
     JsonSchemaFormat,
     Message,
+    ReasoningEffort,
     Request,
     ResponseFormat,
     SystemMessage,
@@ -66,8 +67,9 @@ def offered_tools(request: Request) -> Sequence[FunctionTool]:
 
 
 def _system_text(request: Request, today: datetime.date, *, has_functions: bool) -> str:
+    effort = request.reasoning_effort or ReasoningEffort.MEDIUM
     return (
-        f"{_IDENTITY}\nCurrent date: {today.isoformat()}\n\nReasoning: {request.reasoning_effort.value}\n\n"
+        f"{_IDENTITY}\nCurrent date: {today.isoformat()}\n\nReasoning: {effort.value}\n\n"
         f"{_CHANNELS}{_TOOLS_CHANNEL if has_functions else ''}"
     )
 

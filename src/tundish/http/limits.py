@@ -33,12 +33,17 @@ class Limits:
     head_s: float = 15.0
     """From a request's first byte to the end of its head."""
     body_s: float = 30.0
-    """For a body's first bytes; each `body_bytes_per_s` received give it a second more."""
+    """In which a body must grow by what `body_bytes_per_s` makes of it, from its first byte to its last."""
     body_bytes_per_s: int = 1024
     send_s: float = 60.0
     """A client that takes nothing of what is written to it."""
     linger_s: float = 3.0
     """Reading on after a refusal, so that a client that still sends gets to see why."""
+
+    @property
+    def body_step_bytes(self) -> int:
+        """What has to arrive of a body within `body_s`."""
+        return max(1, int(self.body_s * self.body_bytes_per_s))
 
     @property
     def shortest_s(self) -> float:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 from collections.abc import Callable
 
 from tundish.http.errors import AddressInUse, CannotListen
@@ -103,7 +104,7 @@ async def bind(host: str, port: int) -> list[socket.socket]:
     missing: OSError | None = None
     for family, address in dict.fromkeys((family, address[0]) for family, _, _, _, address in found):
         try:
-            sock = socket.create_server((str(address), port), family=family, backlog=_BACKLOG)
+            sock = _open(family, str(address), port)
         except OSError as error:
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 missing = error  # as ::1 of `localhost` where IPv6 is off; the others will do
@@ -117,6 +118,23 @@ async def bind(host: str, port: int) -> list[socket.socket]:
     if not listening:
         raise _cannot_listen(host, port, missing or OSError("it has no address")) from missing
     return listening
+
+
+def _open(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    if sys.platform != "win32":
+        return socket.create_server((address, port), family=family, backlog=_BACKLOG)
+    # There another program may otherwise bind the same port and get the connections, keys and all.
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address, port))
+        sock.listen(_BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _cannot_listen(host: str, port: int, error: OSError) -> CannotListen:

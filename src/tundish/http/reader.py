@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import enum
+from collections.abc import Callable
 from typing import NoReturn
 
 import httptools
@@ -16,6 +17,9 @@ from tundish.core.errors import RequestTooLarge, TundishError, Unavailable
 from tundish.http.errors import RequestRefused
 from tundish.http.limits import Limits
 from tundish.http.message import ONLY_ONCE, HttpRequest, check_head, split_target
+
+Admit = Callable[[HttpRequest], None]
+"""Given the head of a request with a body, before any of the body is kept; raises a TundishError to refuse it."""
 
 
 class Phase(enum.Enum):
@@ -40,6 +44,7 @@ class RequestReader:
     """Fed with what arrives; complete requests, and the error that ends the connection, queue up in `ready`."""
 
     __slots__ = (
+        "_admit",
         "_body",
         "_failure",
         "_head_bytes",
@@ -66,7 +71,8 @@ class RequestReader:
         "ready",
     )
 
-    def __init__(self, limits: Limits, memory: BodyMemory, peer: str) -> None:
+    def __init__(self, limits: Limits, memory: BodyMemory, peer: str, admit: Admit | None = None) -> None:
+        self._admit = admit
         self._limits = limits
         self._memory = memory
         self._peer = peer
@@ -215,6 +221,11 @@ class RequestReader:
             headers["host"] = host  # RFC 9112, 3.2.2: what the target says is what counts
         if "content-length" in headers and int(headers["content-length"]) > self._limits.body_bytes:
             self._refuse(RequestTooLarge(limit_bytes=self._limits.body_bytes))
+        if self._admit is not None and ("transfer-encoding" in headers or int(headers.get("content-length", 0))):
+            try:
+                self._admit(self._request())
+            except TundishError as error:
+                self._refuse(error)
         self.expects_continue = "expect" in headers and self._version == "1.1"
         self.phase = Phase.BODY
 
@@ -262,7 +273,17 @@ class RequestReader:
         if self._upgrade:
             return  # llhttp's idea of a message that ends where another protocol begins
         self._moved = True
-        request = HttpRequest(
+        request = self._request()
+        # From here on the request answers for its bytes: see `release`.
+        self._body = b""
+        self.body_bytes = 0
+        self.expects_continue = False
+        self.phase = Phase.IDLE
+        self.ended = not self._keep_alive
+        self.ready.append(request)
+
+    def _request(self) -> HttpRequest:
+        return HttpRequest(
             method=self._method,
             target=self._target,
             path=self._path,
@@ -273,13 +294,6 @@ class RequestReader:
             version=self._version,
             keep_alive=self._keep_alive,
         )
-        # From here on the request answers for its bytes: see `release`.
-        self._body = b""
-        self.body_bytes = 0
-        self.expects_continue = False
-        self.phase = Phase.IDLE
-        self.ended = not self._keep_alive
-        self.ready.append(request)
 
 
 def _decode_name(name: bytes) -> str:

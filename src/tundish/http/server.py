@@ -21,10 +21,10 @@ from tundish.http.exchange import Exchange
 from tundish.http.limits import Limits
 from tundish.http.listener import Address, Listener, bind
 from tundish.http.message import HttpRequest
-from tundish.http.reader import BodyMemory
+from tundish.http.reader import Admit, BodyMemory
 from tundish.http.server_connection import Handler, Refuse, ServerConnection, Service
 
-__all__ = ["Exchange", "Handler", "HttpRequest", "HttpServer", "Limits", "Refuse"]
+__all__ = ["Admit", "Exchange", "Handler", "HttpRequest", "HttpServer", "Limits", "Refuse"]
 
 _log = logging.getLogger("tundish.http")
 
@@ -42,15 +42,20 @@ class HttpServer:
         handler: answers through the exchange it is given.
         limits: what clients may take.
         refuse: an error in the API's shape: status, headers, body.
+        admit: asked with the head of each request that has a body, before any of the body is kept; what it raises is
+            answered with `refuse`, and the connection ends. Without it every body is received.
     """
 
-    def __init__(self, handler: Handler, *, limits: Limits = _DEFAULT_LIMITS, refuse: Refuse) -> None:
+    def __init__(
+        self, handler: Handler, *, limits: Limits = _DEFAULT_LIMITS, refuse: Refuse, admit: Admit | None = None
+    ) -> None:
         self._service = Service(
             handler=handler,
             refuse=refuse,
             limits=limits,
             memory=BodyMemory(limits.all_bodies_bytes),
             changed=self._wake,
+            admit=admit,
         )
         self._listeners: list[Listener] = []
         self._connecting: set[asyncio.Task[None]] = set()
@@ -66,7 +71,7 @@ class HttpServer:
     @property
     def requests_running(self) -> int:
         """In their handlers now."""
-        return self._service.requests_running
+        return len(self._service.running)
 
     async def listen(self, host: str, port: int) -> int:
         """Accept connections on every address that `host` stands for; returns the port, which 0 leaves to the system.
@@ -93,8 +98,18 @@ class HttpServer:
             connection.close_if_waiting()
 
     async def wait_idle(self, timeout_s: float | None) -> bool:
-        """After `stop_accepting`: whether, within the time, no request runs any more and all answers have been sent."""
-        return await self._wait_until(self._is_idle, timeout_s)
+        """Whether, within the time, the requests that run now have ended and their answers have been sent.
+
+        What comes meanwhile is served and not waited for, so probes may go on; after `stop_accepting` nothing comes.
+        """
+        running, connections = set(self._service.running), set(self._service.connections)
+
+        def is_idle() -> bool:
+            if not running.isdisjoint(self._service.running):
+                return False
+            return not any(connection.unsent_bytes for connection in connections & self._service.connections)
+
+        return await self._wait_until(is_idle, timeout_s)
 
     async def close(self) -> None:
         """End everything that is left."""
@@ -137,17 +152,14 @@ class HttpServer:
             connection = to_look_at.pop()
             if connection in connections:
                 connection.look(now_s)
+        self._wake()  # nobody tells when the last unsent byte of a connection that stays has gone
         pause_s = _LOOK_ON_S if to_look_at else min(1.0, self._service.limits.shortest_s / 4)
         self._timer = loop.call_later(pause_s, self._look_around)
 
     # --- ending ---
 
-    def _is_idle(self) -> bool:
-        service = self._service
-        return not service.requests_running and not any(connection.unsent_bytes for connection in service.connections)
-
     def _is_over(self) -> bool:
-        return not self._service.requests_running and not self._service.connections
+        return not self._service.running and not self._service.connections
 
     async def _wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
         try:

@@ -21,7 +21,7 @@ from tundish.http.exchange import Exchange
 from tundish.http.head import DateLine, encode_head
 from tundish.http.limits import Limits
 from tundish.http.message import HttpRequest
-from tundish.http.reader import BodyMemory, Phase, RequestReader
+from tundish.http.reader import Admit, BodyMemory, Phase, RequestReader
 
 _log = logging.getLogger("tundish.http")
 
@@ -42,9 +42,11 @@ class Service:
     memory: BodyMemory
     changed: Callable[[], None]
     """Called when a request or a connection has ended."""
+    admit: Admit | None = None
     date: DateLine = dataclasses.field(default_factory=DateLine)
     connections: set[ServerConnection] = dataclasses.field(default_factory=lambda: set[ServerConnection]())
-    requests_running: int = 0
+    running: set[Exchange] = dataclasses.field(default_factory=lambda: set[Exchange]())
+    """Of the requests that are in their handlers, or about to be."""
     stopping: bool = False
 
 
@@ -85,14 +87,14 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, service: Service, peer: str) -> None:
         self._service = service
-        self._reader = RequestReader(service.limits, service.memory, peer)
+        self._reader = RequestReader(service.limits, service.memory, peer, service.admit)
         self._task: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None
         self._ahead_bytes = 0
         self._read_paused = False
         self._lingering = False
         self._drain_waiters: collections.deque[asyncio.Future[None]] = collections.deque()
-        self._doing: tuple[_Doing, int] | None = None
+        self._doing: tuple[_Doing, int, int] | None = None
         self._since_s = 0.0
         self.write_paused = False
 
@@ -201,21 +203,24 @@ class ServerConnection(asyncio.Protocol):
         elif now_s - self._since_s >= self._allowed_s(seen[0]):
             self._stop(seen[0])
 
-    def _seen(self) -> tuple[_Doing, int]:
-        """What it does; the number changes with each step forward."""
+    def _seen(self) -> tuple[_Doing, int, int]:
+        """What it does; one of the numbers changes with each step forward."""
+        reader = self._reader
         if self._lingering:
-            return _Doing.LINGERING, 0
+            return _Doing.LINGERING, 0, 0
         if self._task is not None and not self.write_paused:
-            return _Doing.HANDLING, 0
+            return _Doing.HANDLING, 0, 0
         if unsent := self.unsent_bytes:
-            return _Doing.SENDING, unsent
-        match self._reader.phase:
+            return _Doing.SENDING, unsent, 0
+        match reader.phase:
             case Phase.IDLE:
-                return _Doing.WAITING, self._reader.messages
+                return _Doing.WAITING, reader.messages, 0
             case Phase.HEAD:
-                return _Doing.RECEIVING_HEAD, self._reader.messages
+                return _Doing.RECEIVING_HEAD, reader.messages, 0
             case Phase.BODY:
-                return _Doing.RECEIVING_BODY, self._reader.messages
+                # Steps of a size: a fast start buys no time to be slow in, with the memory held.
+                steps = reader.body_bytes // self._service.limits.body_step_bytes
+                return _Doing.RECEIVING_BODY, reader.messages, steps
 
     def _allowed_s(self, doing: _Doing) -> float:
         limits = self._service.limits
@@ -225,7 +230,7 @@ class ServerConnection(asyncio.Protocol):
             case _Doing.RECEIVING_HEAD:
                 return limits.head_s
             case _Doing.RECEIVING_BODY:
-                return limits.body_s + self._reader.body_bytes / limits.body_bytes_per_s
+                return limits.body_s
             case _Doing.HANDLING:
                 return math.inf
             case _Doing.SENDING:
@@ -270,18 +275,19 @@ class ServerConnection(asyncio.Protocol):
         while ready and isinstance(request := ready[0], HttpRequest):
             ready.popleft()
             self._exchange = exchange = Exchange(self, request, service.date)
-            service.requests_running += 1
+            service.running.add(exchange)
             try:
                 if self.write_paused:
                     await self.drained()  # this client has not even taken its previous response
                 await self._handle(request, exchange)
             finally:
                 exchange.abort()  # does nothing to a complete response
-                service.requests_running -= 1
+                service.running.discard(exchange)
                 self._exchange = None
                 self._reader.release(request)
                 service.changed()
             if self.transport.is_closing():
+                self._task = None  # from here on the timer minds how the client takes what is unsent
                 return
         self._task = None
         self._ahead_bytes = 0

@@ -104,7 +104,7 @@ def serve() -> Serve:
             clock=clock,
             ping_after_s=ping_after_s,
         )
-        server = HttpServer(application, limits=limits or Limits(), refuse=application.refuse)
+        server = HttpServer(application, limits=limits or Limits(), refuse=application.refuse, admit=application.admit)
         port = await server.listen("127.0.0.1", 0)
         http = HttpClient(Origin(host="127.0.0.1", port=port))
         try:

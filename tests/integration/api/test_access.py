@@ -13,7 +13,7 @@ from tundish.api.guard import Guard
 from tundish.http.server import Limits
 from tundish.wire import endpoint_status
 
-from .conftest import KEY, Answered, Serve
+from .conftest import KEY, Answered, Endpoint, Serve
 
 BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}).encode()
 CHAT = "/v1/chat/completions"
@@ -39,6 +39,49 @@ async def test_a_key_is_needed(serve: Serve) -> None:
         assert endpoint.stops == []
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await endpoint.send("GET", path, key=None)).status == 200
+
+
+async def raw_status(endpoint: Endpoint, head: str) -> int:
+    """Of a request whose body never comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+    writer.write(f"{head}\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        status = int((await reader.readline()).split()[1])
+    writer.close()
+    await writer.wait_closed()
+    return status
+
+
+@pytest.mark.parametrize("framing", ["content-length: 20000000", "transfer-encoding: chunked"])
+@pytest.mark.parametrize(
+    ("first", "status"),
+    [
+        ("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost", 401),
+        ("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer wrong", 401),
+        (f"POST /v1/chat/completions HTTP/1.1\r\nhost: evil.example\r\napi-key: {KEY}", 403),
+        (f"POST /v1/models HTTP/1.1\r\nhost: localhost\r\napi-key: {KEY}", 405),
+        ("POST /nowhere HTTP/1.1\r\nhost: localhost", 404),
+        ("GET /healthz HTTP/1.1\r\nhost: localhost", 413),
+        ("OPTIONS /v1/models HTTP/1.1\r\nhost: localhost", 413),
+        (f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\napi-key: {KEY}\r\nexpect: 100-continue", 100),
+    ],
+)
+async def test_who_may_not_ask_may_not_send_a_body(serve: Serve, first: str, framing: str, status: int) -> None:
+    async with serve() as endpoint:
+        assert await raw_status(endpoint, f"{first}\r\n{framing}") == status
+
+
+async def test_what_is_refused_by_its_head_is_told_and_counted_like_the_rest(serve: Serve) -> None:
+    async with serve(guard=Guard(host="127.0.0.1", allowed_origins=[ORIGIN])) as endpoint:
+        answered = await endpoint.send("POST", CHAT, BODY, key=None, origin=ORIGIN, x_request_id="mine-1")
+        assert answered.status == 401
+        assert error(answered)["code"] == "invalid_api_key"
+        assert answered.headers["www-authenticate"] == "Bearer"
+        assert answered.headers["x-request-id"] == "mine-1"
+        assert answered.headers["access-control-allow-origin"] == ORIGIN
+        counted = 'tundish_http_requests_total{method="POST",route="/v1/chat/completions",status="401"} 1.0'
+        assert counted in await endpoint.scrape()
+        assert (await endpoint.send("GET", "/healthz", b"{}", key=None)).status == 200
 
 
 async def test_no_key_where_none_is_asked(serve: Serve) -> None:
@@ -173,7 +216,9 @@ async def test_readiness(serve: Serve) -> None:
         assert (await endpoint.send("GET", "/readyz", key=None)).status == 200
         endpoint.dispatcher.refuse_new_requests()
         answered = await endpoint.send("GET", "/readyz", key=None)
-        assert json.loads(answered.body)["reasons"] == ["This endpoint is shutting down. Send the request again when it is back."]
+        assert json.loads(answered.body)["reasons"] == [
+            "This endpoint is shutting down. Send the request again when it is back."
+        ]
         refused = await endpoint.send("POST", CHAT, BODY)
         assert refused.status == 503
         assert error(refused)["code"] == "service_unavailable"

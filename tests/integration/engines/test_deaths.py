@@ -16,9 +16,10 @@ import psutil
 import pytest
 
 from tundish.core.backend import Health
-from tundish.core.errors import BackendDied, BackendTimeout
+from tundish.core.errors import BackendDied, BackendError, BackendTimeout, Unavailable
 from tundish.engines.llama_cpp.engine import LlamaCppEngine
 from tundish.engines.llama_cpp.options import RestartPolicy
+from tundish.http.errors import ConnectFailed, HttpError, ResponseInvalid
 
 from .conftest import StartEngine, all_of, saying, tokens_of, until
 
@@ -108,6 +109,31 @@ async def test_a_child_that_hangs_is_replaced(start_engine: StartEngine, chat_mo
         await disturbed(engine, after=5, number=signal.SIGSTOP)
     await until(lambda: engine.status().health is Health.READY)
     assert tokens_of(await all_of(engine, saying(5, count=2))) == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (ConnectFailed("127.0.0.1 cannot be reached: Too many open files."), Unavailable),
+        (ResponseInvalid("The response is larger than 16777216 bytes."), BackendError),
+    ],
+)
+async def test_trouble_of_our_own_is_no_reason_to_end_a_child(
+    start_engine: StartEngine, chat_model: Path, trouble: HttpError, told: type[Exception]
+) -> None:
+    engine = await start_engine(chat_model)
+    pid = engine.pid
+    async with aclosing(engine.generate(saying(5))) as other:
+        await anext(other)
+        with pytest.raises(told) as caught:
+            async with engine.connection():
+                raise trouble
+        assert not isinstance(caught.value, HttpError | BackendDied)
+        assert str(trouble) in str(caught.value)
+        await anext(other)  # whoever else is there goes on
+    assert engine.pid == pid
+    await until(lambda: not engine.status().slots_busy)
+    assert engine.status().restarts == 0
 
 
 PARENT = """

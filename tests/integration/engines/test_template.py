@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tundish.core.errors import InvalidRequest, UnsupportedSchema
+from tundish.core.errors import ContextLengthExceeded, InvalidRequest, UnsupportedSchema
 from tundish.core.events import (
     ChoiceFinished,
     Finished,
@@ -202,6 +202,23 @@ async def test_a_completion_of_token_ids(backend: TemplateBackend) -> None:
                 event
                 async for event in backend.complete(CompletionRequest(model="m", prompt=unknown.prompt, echo=echo))
             ]
+
+
+@pytest.mark.parametrize("echo", [True, False])
+async def test_token_ids_beyond_the_context_never_reach_the_child(backend: TemplateBackend, *, echo: bool) -> None:
+    asked = CompletionRequest(model="m", prompt=(10**6,) * 2048, echo=echo)  # ids that it would refuse
+    with pytest.raises(ContextLengthExceeded) as caught:
+        _ = [event async for event in backend.complete(asked)]
+    assert caught.value.prompt_tokens == 2048
+
+
+async def test_a_stop_string_frees_a_slot_when_the_child_has_left_it(backend: TemplateBackend) -> None:
+    async for event in backend.generate(request("Sing!", sampling=Sampling(stop=("la",)))):
+        if isinstance(event, Finished):
+            assert backend.status().slots_busy == 1  # the child has yet to notice that nobody listens
+    await until(lambda: not backend.status().slots_busy)
+    assert backend.status().restarts == 0
+    assert text_of(await answer(backend, request())) == "Hello world! 🙂"
 
 
 async def test_a_file_without_a_template_completes_and_does_not_chat(model_without_template: Path) -> None:

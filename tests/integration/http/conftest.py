@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tundish.core.errors import RequestTooLarge, TundishError
-from tundish.http.server import Exchange, Handler, HttpRequest, HttpServer, Limits
+from tundish.http.server import Admit, Exchange, Handler, HttpRequest, HttpServer, Limits
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -113,8 +113,10 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
 @pytest.fixture
 def serve() -> Serve:
     @asynccontextmanager
-    async def serving(handler: Handler, **limits: float) -> AsyncGenerator[Running, None]:
-        server = HttpServer(handler, limits=Limits(**limits), refuse=refuse)  # type: ignore[arg-type]
+    async def serving(
+        handler: Handler, *, admit: Admit | None = None, **limits: float
+    ) -> AsyncGenerator[Running, None]:
+        server = HttpServer(handler, limits=Limits(**limits), refuse=refuse, admit=admit)  # type: ignore[arg-type]
         running = Running(server=server, port=await server.listen("127.0.0.1", 0), clients=[])
         try:
             yield running

@@ -193,6 +193,29 @@ async def test_a_client_that_sends_on_for_ever_is_cut(serve, echo, until) -> Non
         await until(lambda: running.server.connections == 0)
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 20000000", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("more", [b"", b"Expect: 100-continue\r\n", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"])
+async def test_a_head_that_is_not_admitted_is_refused_before_its_body(serve, framing: bytes, more: bytes) -> None:
+    async def handler(request: HttpRequest, exchange: Exchange) -> None:
+        exchange.respond(200, [], request.body)
+
+    def admit(head: HttpRequest) -> None:
+        assert head.body == b""
+        if "api-key" not in head.headers:
+            raise Overloaded(f"no body for {head.method} {head.path}", retry_after_s=1)
+
+    async with serve(handler, admit=admit) as running:
+        client = await running.connect()
+        assert (await client.ask(GET)).status == 200  # without a body there is nothing to refuse
+        assert (await client.ask(POST + b"Content-Length: 0\r\n\r\n")).status == 200
+        assert (await client.ask(POST + b"Api-Key: k\r\nContent-Length: 2\r\n\r\n{}")).body == b"{}"
+        answer = await client.ask(POST + framing + b"\r\n" + more + b"\r\n" + b"5\r\nhello\r\n")
+        assert b"no body for POST /a" in answer.body
+        assert answer.headers["connection"] == "close"
+        assert running.server._service.memory.held == 0
+        assert await client.rest() == b""
+
+
 async def test_connections_are_bounded(serve, echo, until) -> None:
     async with serve(echo, connections=2) as running:
         first, second = await running.connect(), await running.connect()
@@ -264,6 +287,27 @@ async def test_a_slow_body_that_keeps_up_the_pace_is_taken(serve, echo) -> None:
             await client.send(b"x" * 200)
             await asyncio.sleep(0.05)
         assert (await client.answer()).status == 200
+
+
+async def test_a_fast_start_buys_no_time_to_be_slow_in(serve, echo) -> None:
+    async with serve(echo, body_s=0.2, body_bytes_per_s=1000) as running:
+        client = await running.connect()
+        await client.send(POST + b"Content-Length: 200000\r\n\r\n" + b"x" * 100_000)
+        dripping = asyncio.ensure_future(_drip(client))
+        assert (await client.answer()).status == 408
+        dripping.cancel()
+
+
+async def test_a_client_that_does_not_take_its_last_answer_is_cut(serve, until) -> None:
+    async def handler(request: HttpRequest, exchange: Exchange) -> None:
+        exchange.respond(200, [], bytes(20_000_000))
+
+    async with serve(handler, send_s=0.2, unsent_bytes=100_000_000) as running:  # so that writing is never paused
+        client = await running.connect()
+        client.writer.transport.pause_reading()
+        await client.send(b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        await until(lambda: running.server.connections)
+        await until(lambda: running.server.connections == 0)
 
 
 async def test_an_idle_connection_is_closed_without_a_word(serve, echo) -> None:
@@ -432,3 +476,37 @@ async def test_an_error_told_by_a_stopping_handler_still_arrives(serve, until) -
         go_on.set()
         assert b"Stopping." in (await client.answer()).body
         assert await client.rest() == b""
+
+
+async def test_waiting_for_what_runs_while_probes_go_on(serve, until) -> None:
+    inference, probes = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: HttpRequest, exchange: Exchange) -> None:
+        if request.method == "POST":
+            await inference.wait()
+            exchange.respond(200, [], bytes(20_000_000))
+        else:
+            await probes.wait()
+            exchange.respond(200, [], b"fine")
+
+    async with serve(handler, send_s=5, linger_s=0.2) as running:
+        asking, probing, idle = [await running.connect() for _ in range(3)]
+        asking.writer.transport.pause_reading()
+        await asking.send(POST + b"Content-Length: 0\r\n\r\n")
+        await until(lambda: running.server.requests_running == 1)
+        waiting = asyncio.ensure_future(running.server.wait_idle(10))
+        await asyncio.sleep(0)
+        await probing.send(GET)
+        await until(lambda: running.server.requests_running == 2)
+        inference.set()
+        await until(lambda: running.server.requests_running == 1)
+        await asyncio.sleep(0.1)
+        assert not waiting.done()  # the answer has not been taken yet
+        asking.writer.transport.resume_reading()
+        assert len((await asking.answer()).body) == 20_000_000
+        assert await waiting
+        assert running.server.requests_running == 1
+        probes.set()
+        assert (await probing.answer()).body == b"fine"
+        assert (await idle.ask(GET)).body == b"fine"  # nothing was closed
+        assert await running.server.wait_idle(5)

@@ -9,7 +9,9 @@ import pytest
 from tundish.access import endpoint_file
 from tundish.access.endpoint_file import EndpointRecord
 
-RECORD = EndpointRecord(url="http://127.0.0.1:8642", pid=7, started_s=1.5, version="1", key_file="/home/me/key", key_required=True)
+RECORD = EndpointRecord(
+    url="http://127.0.0.1:8642", pid=7, started_s=1.5, version="1", key_file="/home/me/key", key_required=True
+)
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

@@ -72,6 +72,18 @@ async def test_a_full_queue_refuses_and_says_when_to_come_back():
     await asyncio.gather(*waiting)
 
 
+async def test_without_a_queue_the_first_request_still_loads():
+    yard = Yard(rules=LoadRules(queue_limit=0))
+    yard.starts_at_once = False
+    yard.add("a")
+    first = yard.ask("a")
+    await yard.settle()
+    with pytest.raises(LoadQueueFull):
+        await yard.ask("a")
+    yard.backend("a").may_start.set()
+    assert isinstance((await first)[-1], Finished)
+
+
 async def test_when_to_come_back_is_learned_from_earlier_loads():
     yard = Yard(rules=LoadRules(queue_limit=0))
     yard.starts_at_once = yard.finishes_at_once = False

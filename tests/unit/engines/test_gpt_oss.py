@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from tundish.core.clock import FixedClock
 from tundish.core.errors import BackendDied, ContextLengthExceeded, InvalidRequest
 from tundish.core.events import ChoiceFinished, Finished, FinishReason, GenerationEvent, ReasoningDelta, TextDelta
-from tundish.core.request import CompletionRequest, Request, Sampling, UserMessage
+from tundish.core.request import (
+    AssistantMessage,
+    CompletionRequest,
+    FunctionTool,
+    Request,
+    Sampling,
+    ToolCall,
+    UserMessage,
+)
 from tundish.engines.gpt_oss import GptOssBackend
 from tundish.engines.scripted import Pause, ScriptedEngine, TokenStep
 from tundish.harmony.tokens import CALL, CHANNEL, END, END_OF_TEXT, MESSAGE, RETURN, START, STOP_TOKENS
@@ -139,3 +150,60 @@ async def test_a_character_of_several_tokens_is_shown_whole() -> None:
     backend, _ = await backend_of([*tokens, END_OF_TEXT])
     events = await all_of(backend.complete(CompletionRequest(model="m", prompt="a")))
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["🜁"]
+
+
+async def test_token_ids_beyond_the_context_are_refused_before_they_are_looked_at() -> None:
+    backend, engine = await backend_of([END_OF_TEXT], context_length=50)
+    with pytest.raises(ContextLengthExceeded) as caught:
+        await all_of(backend.complete(CompletionRequest(model="m", prompt=(-1,) * 50, echo=True)))
+    assert caught.value.prompt_tokens == 50
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize("ids", [3, 5000])  # the second in a thread
+async def test_token_ids_are_echoed_as_text(ids: int) -> None:
+    backend, engine = await backend_of([*text(" end"), END_OF_TEXT], context_length=10_000)
+    (word,) = text("word")
+    events = await all_of(backend.complete(CompletionRequest(model="m", prompt=(word,) * ids, echo=True)))
+    assert shown(events) == "word" * ids + " end"
+    assert engine.requests[0].prompt == [word] * ids
+
+
+MUCH = "word " * 15_000
+
+
+class CountingExecutor(ThreadPoolExecutor):
+    """Threads, and how often one was asked for."""
+
+    asked = 0
+
+    def submit(self, *args: Any, **more: Any) -> Future[Any]:
+        self.asked += 1
+        return super().submit(*args, **more)
+
+
+@pytest.mark.parametrize(
+    ("asked", "elsewhere"),
+    [
+        (request(), False),
+        (request(tools=(FunctionTool(name="f", parameters={"type": "object", "properties": {}}),)), False),
+        (request(messages=(UserMessage(text=MUCH),)), True),
+        (request(messages=(AssistantMessage(reasoning=MUCH), UserMessage(text="?"))), True),
+        (
+            request(messages=(AssistantMessage(tool_calls=(ToolCall(call_id="1", name="f", arguments=MUCH),)),)),
+            True,
+        ),
+        (request(tools=(FunctionTool(name="f", description=MUCH),)), True),
+        (request(tools=(FunctionTool(name="f", parameters={"type": "object", "description": MUCH}),)), True),
+        (
+            request(tools=(FunctionTool(name="f", parameters={"enum": [str(number) for number in range(9000)]}),)),
+            True,
+        ),
+    ],
+)
+async def test_large_requests_are_rendered_in_a_thread(asked: Request, *, elsewhere: bool) -> None:
+    backend, _ = await backend_of(turn("Hm.", "Yes."), context_length=1_000_000)
+    threads = CountingExecutor()
+    asyncio.get_running_loop().set_default_executor(threads)
+    assert shown(await all_of(backend.generate(asked))) == "Yes."
+    assert (threads.asked > 0) == elsewhere

@@ -69,7 +69,8 @@ def test_text_encodes_the_same(encoding: reference.HarmonyEncoding, text: str) -
 
 
 def rendered_by_reference(encoding: reference.HarmonyEncoding, request: Request) -> list[int]:
-    effort = reference.ReasoningEffort(request.reasoning_effort.value.capitalize())
+    asked = request.reasoning_effort or ReasoningEffort.MEDIUM
+    effort = reference.ReasoningEffort(asked.value.capitalize())
     system = reference.SystemContent.new().with_conversation_start_date("2025-06-28").with_reasoning_effort(effort)
     messages = [reference.Message.from_role_and_content(reference.Role.SYSTEM, system)]
     instructions = "\n\n".join(message.text for message in request.messages if isinstance(message, DeveloperMessage))

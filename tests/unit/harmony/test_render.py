@@ -80,6 +80,10 @@ def test_spelling_and_ids_agree(ids: Ids) -> None:
 # --- the system message ---
 
 
+def test_effort_is_medium_when_nobody_asks() -> None:
+    assert "\n\nReasoning: medium\n\n" in prompt()
+
+
 @pytest.mark.parametrize("effort", list(ReasoningEffort))
 def test_effort_is_told(effort: ReasoningEffort) -> None:
     assert f"\n\nReasoning: {effort.value}\n\n" in prompt(reasoning_effort=effort)

@@ -128,7 +128,7 @@ def requests(draw: st.DrawFn) -> Request:
         tool_choice=draw(choices),
         parallel_tool_calls=draw(st.booleans()),
         response_format=draw(formats),
-        reasoning_effort=draw(st.sampled_from(ReasoningEffort)),
+        reasoning_effort=draw(st.none() | st.sampled_from(ReasoningEffort)),
         sampling=draw(samplings),
         n=draw(st.integers(1, 128)),
         keep_alive_s=draw(st.none() | st.just(math.inf) | _floats(0, 10**6)),

@@ -26,7 +26,7 @@ from tundish.core.request import (
     ToolMode,
     UserMessage,
 )
-from tundish.wire.chat_completions import ChatCompletionRequest, decode_request
+from tundish.wire.chat_completions import ChatCompletionRequest, decode_request, encode_request
 from tundish.wire.chat_completions import request as module
 
 from .conftest import json_values
@@ -209,6 +209,12 @@ def test_streaming() -> None:
 )
 def test_keep_alive(value: object, seconds: float) -> None:
     assert asked(keep_alive=value).keep_alive_s == seconds
+
+
+def test_no_effort_is_the_models_own() -> None:
+    request = asked()
+    assert request.reasoning_effort is None
+    assert b"reasoning_effort" not in encode_request(request)
 
 
 @pytest.mark.parametrize("effort", list(ReasoningEffort))

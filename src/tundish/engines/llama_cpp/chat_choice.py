@@ -61,6 +61,11 @@ class ChatChoice:
             self._finish(piece.finish_reason, events)
         return events
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether a stop string ended it, of which llama-server knows nothing."""
+        return self._stop.reached
+
     def settle(self, completion_tokens: int) -> None:
         """Take llama-server's count."""
         self.settled = True

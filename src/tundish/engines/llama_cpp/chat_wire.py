@@ -154,7 +154,7 @@ def encode_chat(request: Request, *, choices: int, first: int, context_length: i
     }
     if sampling.top_logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": max(1, sampling.top_logprobs)}
-    if reasoning_effort:
+    if reasoning_effort and request.reasoning_effort is not None:
         body["chat_template_kwargs"] = {"reasoning_effort": request.reasoning_effort.value}
     match request.response_format:
         case TextFormat():

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 
 import llguidance
 import msgspec
@@ -100,12 +100,19 @@ class LlamaCppEngine:
                     yield event
 
     @contextlib.asynccontextmanager
-    async def connection(self, *, slots: int = 1, kv_tokens: int = 0) -> AsyncGenerator[Link, None]:
+    async def connection(
+        self, *, slots: int = 1, kv_tokens: int = 0, left_early: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[Link, None]:
         """The child, once `slots` of it and so many tokens of its KV cache are free; they are given back on leaving.
+
+        Args:
+            slots: of the child.
+            kv_tokens: of its KV cache.
+            left_early: asked on leaving: whether the child may still be at work, so that giving back waits for its end.
 
         Raises:
             Overloaded, Unavailable: no turn, no child.
-            BackendDied, BackendTimeout, BackendStopped: instead of any `HttpError` inside.
+            BackendDied, BackendTimeout, BackendStopped, BackendError, Unavailable: instead of any `HttpError` inside.
         """
         share = Share(slots, kv_tokens)
         await self._admission.enter(share)
@@ -115,11 +122,12 @@ class LlamaCppEngine:
         try:
             link = await self._supervisor.connect()
             yield link
-            finished = True
+            finished = not left_early()
         except HttpError as error:
             assert link is not None  # noqa: S101 - only what goes through it raises this
-            finished = True
-            raise self._supervisor.broken(link, error) from error
+            meaning = self._supervisor.broken(link, error)
+            finished = link is not self._supervisor.link  # else it lives, and may still be at work on this
+            raise meaning from error
         finally:
             if finished or link is None:
                 self._admission.leave(share, held_s=time.monotonic() - started_s if finished else None)

@@ -106,6 +106,11 @@ class ChildProcess:
         """The process's id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended, as far as is known."""
+        return self._process.returncode is None
+
     async def ended(self) -> int:
         """Wait for the process's end; its exit code, negative for a signal."""
         return await self._process.wait()

@@ -12,12 +12,20 @@ import time
 from collections.abc import Callable, Mapping
 
 from tundish.core.backend import Health
-from tundish.core.errors import BackendDied, BackendError, BackendStopped, BackendTimeout, ModelLoadFailed, Unavailable
+from tundish.core.errors import (
+    BackendDied,
+    BackendError,
+    BackendStopped,
+    BackendTimeout,
+    ModelLoadFailed,
+    TundishError,
+    Unavailable,
+)
 from tundish.engines.llama_cpp.child import ChildOptions
 from tundish.engines.llama_cpp.options import EngineOptions
 from tundish.engines.llama_cpp.process import ChildProcess
 from tundish.http.client import HttpClient, Origin, Timeouts
-from tundish.http.errors import HttpError, ResponseTimeout
+from tundish.http.errors import ConnectFailed, ConnectionLost, HttpError, ResponseTimeout
 
 _log = logging.getLogger("tundish.engines.llama_cpp")
 
@@ -117,8 +125,12 @@ class Supervisor:
         """Replace a child that says nothing any more."""
         self.replace(link, "the engine hung and is being restarted")
 
-    def broken(self, link: Link, error: HttpError) -> BackendError:
-        """What a broken connection to `link`'s child means to the request that it carried."""
+    def broken(self, link: Link, error: HttpError) -> TundishError:
+        """What a broken connection to `link`'s child means to the request that it carried.
+
+        Only what the child itself did ends it: when it is we who have no socket left or will not read so long an
+        answer, it still works for others.
+        """
         if self._stopping:
             return BackendStopped("The endpoint is shutting down and ended this answer.")
         if isinstance(error, ResponseTimeout):
@@ -127,6 +139,10 @@ class Supervisor:
                 f"The model's engine said nothing for {self._options.silence_timeout_s:g} s and is being restarted. "
                 "Send the request again."
             )
+        if not isinstance(error, ConnectionLost) and link.child.alive:
+            if isinstance(error, ConnectFailed):
+                return Unavailable(f"The model's engine cannot be reached now: {error.message} Send the request again.")
+            return BackendError(f"The answer of the model's engine cannot be read: {error.message}")
         self._give_up(link, "the engine ended and is being restarted")
         return BackendDied(
             "The model's engine ended while it worked on this and is being restarted. Send the request again."

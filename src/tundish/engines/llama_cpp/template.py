@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 
@@ -10,7 +11,7 @@ import msgspec
 
 from tundish.catalog import gguf
 from tundish.core.backend import BackendStatus, Capabilities
-from tundish.core.errors import BackendError, InvalidRequest, TundishError
+from tundish.core.errors import BackendError, ContextLengthExceeded, InvalidRequest, TundishError
 from tundish.core.events import ChoiceFinished, Finished, FinishReason, GenerationEvent, TextDelta, Usage
 from tundish.core.request import CompletionRequest, JsonSchemaFormat, NamedTool, Request, ToolMode
 from tundish.engines.llama_cpp import chat_schema, chat_wire, wire
@@ -82,6 +83,9 @@ class TemplateBackend:
             raise InvalidRequest(
                 "This model has nothing to begin with. Give a prompt of a token or more.", param="prompt"
             )
+        length = self._engine.context_length
+        if not isinstance(request.prompt, str) and len(request.prompt) >= length:  # before the child gets to see them
+            raise ContextLengthExceeded(prompt_tokens=len(request.prompt), context_length=length)
         echoed = await self._text_of(request.prompt) if request.echo else ""
         choices = [ChatChoice(request.sampling, choice=choice) for choice in range(request.n)]
         if echoed:
@@ -131,7 +135,11 @@ class TemplateBackend:
             batch = choices[first : first + at_once]
             encoded = body(len(batch), first)
             async with (
-                self._engine.connection(slots=len(batch), kv_tokens=len(batch) * options.context_length) as link,
+                self._engine.connection(
+                    slots=len(batch),
+                    kv_tokens=len(batch) * options.context_length,
+                    left_early=functools.partial(_cut_off, batch),
+                ) as link,
                 link.client.stream("POST", path, headers=link.headers, body=encoded) as response,
             ):
                 if response.status != 200:
@@ -171,6 +179,10 @@ class TemplateBackend:
         """What the child answers to a question that needs no slot."""
         async with self._engine.connection(slots=0) as link:
             return await link.client.request("POST", path, headers=link.headers, body=msgspec.json.encode(body))
+
+
+def _cut_off(batch: Sequence[ChatChoice]) -> bool:
+    return any(choice.cut_off for choice in batch)
 
 
 def _fed(batch: Sequence[ChatChoice], chunk: chat_wire.Chunk) -> list[GenerationEvent]:

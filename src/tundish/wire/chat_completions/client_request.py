@@ -32,10 +32,11 @@ def encode_request(request: Request, *, stream: bool = True) -> bytes:
     body: dict[str, JsonValue] = {
         "model": request.model,
         "messages": [_message(message) for message in request.messages],
-        "reasoning_effort": request.reasoning_effort.value,
         "stream": stream,
         **encode_sampling(request.sampling),
     }
+    if request.reasoning_effort is not None:
+        body["reasoning_effort"] = request.reasoning_effort.value
     if request.sampling.max_tokens is not None:
         body["max_completion_tokens"] = request.sampling.max_tokens
     if request.sampling.top_logprobs is not None:

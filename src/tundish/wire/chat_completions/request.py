@@ -160,10 +160,10 @@ def _top_logprobs(fields: _Body) -> int | None:
     return None
 
 
-def _reasoning_effort(value: str | None) -> ReasoningEffort:
+def _reasoning_effort(value: str | None) -> ReasoningEffort | None:
     """What the model was trained for: a level that is quietly replaced by another is a worse answer, unexplained."""
     if value is None:
-        return ReasoningEffort.MEDIUM
+        return None
     try:
         return ReasoningEffort(value)
     except ValueError:

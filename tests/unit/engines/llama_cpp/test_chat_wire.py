@@ -80,6 +80,7 @@ def test_tools_as_they_are() -> None:
 
 def test_the_effort_is_told_to_templates_that_read_it() -> None:
     assert "chat_template_kwargs" not in encoded(reasoning_effort=ReasoningEffort.LOW)
+    assert "chat_template_kwargs" not in encoded(effort=True)
     body = encoded(reasoning_effort=ReasoningEffort.LOW, effort=True)
     assert body["chat_template_kwargs"] == {"reasoning_effort": "low"}
 
