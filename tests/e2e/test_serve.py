@@ -245,16 +245,18 @@ def test_a_killed_engine_comes_back(own: Served) -> None:
     assert metric(own, "tundish_backend_restarts_total") == 1
 
 
-def test_a_stream_finishes_within_the_drain_time(own: Served) -> None:
-    client = openai.OpenAI(base_url=own.base_url, api_key=own.key, max_retries=0)
+def test_a_stream_finishes_within_the_drain_time(tmp_path: Path) -> None:
+    running = start(tmp_path, "--drain-s", "60")
+    client = openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0)
     stream = client.chat.completions.create(
         model=MODEL, messages=[{"role": "user", "content": "Hello!"}], stream=True, temperature=0
     )
     next(iter(stream))
-    own.process.terminate()
+    running.process.terminate()
     reasons = [choice.finish_reason for chunk in stream for choice in chunk.choices if choice.finish_reason]
     assert reasons == ["stop"]
-    assert own.process.wait(timeout=20) == 0
+    stop(running)
+    assert running.process.returncode == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
