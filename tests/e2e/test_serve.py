@@ -255,7 +255,7 @@ def test_a_stream_finishes_within_the_drain_time(tmp_path: Path) -> None:
     running.process.terminate()
     reasons = [choice.finish_reason for chunk in stream for choice in chunk.choices if choice.finish_reason]
     assert reasons == ["stop"]
-    stop(running)
+    running.process.communicate(timeout=90)
     assert running.process.returncode == 0
 
 
