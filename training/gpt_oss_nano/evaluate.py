@@ -27,6 +27,7 @@ from rare_words import rare_words
 
 from tundish.catalog.fit.plan import Wishes
 from tundish.core.clock import SystemClock
+from tundish.core.errors import BackendError
 from tundish.core.events import ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStarted
 from tundish.core.request import NamedTool, Request, Sampling
 from tundish.engines import embedded
@@ -68,20 +69,23 @@ def as_sent(dialogue: Dialogue) -> Request:
 
 
 async def answer(model: LocalModel, request: Request) -> Answer:
-    """One turn, assembled from its events."""
+    """One turn, assembled from its events; one that cannot be ended is a wrong answer, not the end of the test."""
     reasoning, text, name, arguments = "", "", None, ""
-    async for event in model.generate(request):
-        match event:
-            case ReasoningDelta():
-                reasoning += event.text
-            case TextDelta():
-                text += event.text
-            case ToolCallStarted():
-                name = event.name
-            case ToolCallDelta():
-                arguments += event.arguments
-            case _:
-                pass
+    try:
+        async for event in model.generate(request):
+            match event:
+                case ReasoningDelta():
+                    reasoning += event.text
+                case TextDelta():
+                    text += event.text
+                case ToolCallStarted():
+                    name = event.name
+                case ToolCallDelta():
+                    arguments += event.arguments
+                case _:
+                    pass
+    except BackendError as error:
+        text += f" [{error}]"
     return Answer(reasoning=reasoning, text=text, call=None if name is None else (name, arguments))
 
 

@@ -18,7 +18,7 @@ import llguidance
 
 from tundish.core.errors import BackendError
 from tundish.harmony.bounded_cache import BoundedCache
-from tundish.harmony.tokens import CHANNEL, CONSTRAIN, FIRST_SPECIAL, MESSAGE, RETURN, START, STOP_TOKENS
+from tundish.harmony.tokens import CHANNEL, CONSTRAIN, END, FIRST_SPECIAL, MESSAGE, RETURN, START, STOP_TOKENS
 from tundish.harmony.vocabulary import O200K_HARMONY
 
 _QUIET = 0
@@ -101,10 +101,19 @@ class ConstraintFollower:
         for token in tokens:
             if self._over:
                 break
-            if token in STOP_TOKENS:
+            if token in STOP_TOKENS or (token == END and self._ends_with_end()):
                 self.finish()
             elif not self._matcher.consume_token(token):
                 self._refuse(self._matcher.get_error())
+
+    @property
+    def over(self) -> bool:
+        """Whether all that the grammar allows has been said."""
+        return self._over
+
+    def _ends_with_end(self) -> bool:
+        """llama.cpp takes `<|end|>` for an end of text: where a turn may end, it allows that too."""
+        return self._matcher.is_accepting() and not self._matcher.validate_tokens([END])
 
     def finish(self) -> None:
         """Check that the turn may end here.

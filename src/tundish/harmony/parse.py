@@ -125,6 +125,8 @@ class HarmonyParser:
                 while at < count and tokens[at] < FIRST_SPECIAL:
                     at += 1
                 self._content(b"".join(map(self._token_bytes, tokens[begun:at])), at - begun, events)
+        if self._follower is not None and self._follower.over:
+            self._ended = True
         return events
 
     def finish(self, *, cut: bool) -> list[GenerationEvent]:

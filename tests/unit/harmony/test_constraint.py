@@ -29,7 +29,7 @@ def test_what_obeys_passes(ids: Ids) -> None:
     follower.finish()
 
 
-@pytest.mark.parametrize("turn", ["final", "<|channel|>final<|message|>12a", "<|channel|>final<|message|>12<|end|>"])
+@pytest.mark.parametrize("turn", ["final", "<|channel|>final<|message|>12a", "<|channel|>final<|message|><|end|>"])
 def test_the_first_wrong_token_is_refused(ids: Ids, turn: str) -> None:
     *right, wrong = ids(turn)
     follower = ConstraintFollower(NUMBER)
@@ -68,6 +68,24 @@ def test_the_parser_wants_the_whole_answer_unless_it_was_cut(ids: Ids) -> None:
         else:
             with pytest.raises(BackendError):
                 parser.finish(cut=False)
+
+
+def test_the_end_of_a_message_ends_a_turn_that_is_complete(ids: Ids) -> None:
+    """llama.cpp takes `<|end|>` for an end of text and allows it wherever the grammar may end."""
+    parser = new_parser(grammar=NUMBER)
+    events = parser.feed(ids("<|channel|>final<|message|>12<|end|>"))
+    assert parser.ended
+    events += parser.finish(cut=False)
+    assert "".join(event.text for event in events if hasattr(event, "text")) == "12"
+
+
+def test_the_end_of_a_message_that_the_grammar_wants_ends_no_turn(ids: Ids) -> None:
+    twice = "%llguidance {}\nstart: thought? answer\nthought: <[200005]> \"analysis\" <[200008]> /[a-z]*/ <[200007]>\n"
+    parser = new_parser(grammar=twice + 'answer: (<[200006]> "assistant" <[200005]> "final" <[200008]> /[0-9]+/)?\n')
+    parser.feed(ids("<|channel|>analysis<|message|>so<|end|>"))
+    assert not parser.ended
+    parser.feed(ids("<|start|>assistant<|channel|>final<|message|>1<|return|>"))
+    assert parser.ended
 
 
 def test_a_stop_string_may_end_the_answer_early(ids: Ids) -> None:
