@@ -3,6 +3,7 @@
     TundishError
     ├── InvalidRequest              the caller must change the request
     │   ├── ContextLengthExceeded   prompt longer than the context; carries both numbers
+    │   ├── ContentFiltered         a provider's content filter refused the prompt; carries its findings
     │   ├── UnsupportedSchema       a JSON Schema keyword that cannot be enforced
     │   └── RequestTooLarge         more bytes than the endpoint takes
     ├── Unauthenticated             no key, or a wrong one
@@ -64,6 +65,14 @@ class ContextLengthExceeded(InvalidRequest):
         )
         self.prompt_tokens = prompt_tokens
         self.context_length = context_length
+
+
+class ContentFiltered(InvalidRequest):
+    """A provider's content filter refused the prompt. `innererror` is what it found, as the provider's JSON."""
+
+    def __init__(self, message: str, *, param: str | None = None, innererror: bytes | None = None) -> None:
+        super().__init__(message, param=param, code="content_filter")
+        self.innererror = innererror
 
 
 class UnsupportedSchema(InvalidRequest):

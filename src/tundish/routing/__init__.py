@@ -1,0 +1,1 @@
+"""Which deployment answers a request: a pure function of an immutable snapshot."""
