@@ -1,0 +1,1 @@
+"""What happened, provably: receipts in a signed Merkle log, usage and cost."""
