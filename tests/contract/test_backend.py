@@ -1,24 +1,21 @@
-"""What every `Backend` does: one suite over the fake, gpt-oss on both engines, a model's own template, and a server."""
+"""What every `Backend` does: one suite over the fake, gpt-oss on two engines, a model's template, and other servers."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import datetime
+import functools
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.contract.other_endpoint import CLOCK, CONTEXT, KEY, endless_tokens
 
-from tundish.access.keys import KeyRing
-from tundish.api.application import Application
-from tundish.api.guard import Guard
-from tundish.api.metrics import Metrics
 from tundish.core.backend import Backend, Health
-from tundish.core.clock import FixedClock, SystemClock
 from tundish.core.errors import BackendStopped, InvalidRequest
 from tundish.core.events import (
     ChoiceFinished,
@@ -32,19 +29,14 @@ from tundish.core.events import (
     Usage,
 )
 from tundish.core.request import CompletionRequest, Request, Sampling, UserMessage
-from tundish.dispatch.dispatcher import Dispatcher
 from tundish.engines.gpt_oss import GptOssBackend
 from tundish.engines.llama_cpp.engine import EngineOptions, LlamaCppEngine
 from tundish.engines.llama_cpp.template import TemplateBackend
 from tundish.engines.scripted import Pause, ScriptedBackend, ScriptedEngine
-from tundish.harmony.vocabulary import O200K_HARMONY
-from tundish.http.server import HttpServer, Limits
-from tundish.providers.openai_compatible import OpenAICompatibleBackend, Server
+from tundish.providers.remote import remote_backend
+from tundish.providers.spec import ApiKey, RemoteSpec, fixed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one load for all of a backend's tests
-
-CONTEXT = 1024
-CLOCK = FixedClock(datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +46,8 @@ class Subject:
     backend: Backend
     generates: bool
     """Whether it is more than a replay: it counts choices and obeys limits."""
+    remote: bool
+    """Whether its requests pass another endpoint's own checks."""
 
 
 def engine_of(path: Path, *, chat_template: bool) -> LlamaCppEngine:
@@ -72,56 +66,54 @@ def engine_of(path: Path, *, chat_template: bool) -> LlamaCppEngine:
     )
 
 
-def endless_tokens() -> list[int | Pause]:
-    vocabulary = O200K_HARMONY()
-    header = [vocabulary.special("<|channel|>"), *vocabulary.encode("final"), vocabulary.special("<|message|>")]
-    song: list[int | Pause] = [*vocabulary.encode(" la"), Pause(seconds=0.001)]
-    return [*header, *song * 2000]
-
-
 def endless_events() -> list[GenerationEvent | Pause]:
     song: list[GenerationEvent | Pause] = [TextDelta(" la"), Pause(seconds=0.001)]
     ending = [ChoiceFinished(FinishReason.STOP), Finished(Usage(prompt_tokens=1, completion_tokens=1000))]
     return [*song * 1000, *ending]
 
 
-@asynccontextmanager
-async def served(backend: Backend) -> AsyncGenerator[Server, None]:
-    """Another program's endpoint, whose model `m` is `backend`."""
-    await backend.start()
-    clock = SystemClock()
-    metrics = Metrics()
-    application = Application(
-        dispatcher=Dispatcher(backends={"m": backend}, observer=metrics, clock=clock),
-        keys=KeyRing({"test": "td-test-key"}),
-        guard=Guard(host="127.0.0.1"),
-        metrics=metrics,
-        stop=lambda: None,
-        clock=clock,
-    )
-    server = HttpServer(application, limits=Limits(), refuse=application.refuse)
-    port = await server.listen("127.0.0.1", 0)
-    try:
-        yield Server(base_url=f"http://127.0.0.1:{port}/v1", api_key="td-test-key")
-    finally:
-        await server.close()
-        await backend.stop()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server() -> AsyncIterator[Server]:
-    model = GptOssBackend(ScriptedEngine(endless_tokens(), context_length=CONTEXT), clock=CLOCK)
-    async with served(model) as server:
-        yield server
+async def other_url() -> AsyncIterator[str]:
+    """Another program's endpoint: a process, whose model `m` sings."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.contract.other_endpoint", stdin=pipe, stdout=pipe, cwd=Path(__file__).parents[2]
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    yield f"http://127.0.0.1:{port}"
+    process.stdin.close()
+    assert await process.wait() == 0
+
+
+def remote(profile: str, base_url: str, **more: str) -> Backend:
+    spec = RemoteSpec(
+        profile=profile,
+        base_url=base_url,
+        model="m",
+        auth=ApiKey(source=fixed(KEY)),
+        context_length=CONTEXT,
+        **more,  # pyright: ignore[reportArgumentType]
+    )
+    return remote_backend(spec)
+
+
+REMOTE: Mapping[str, Callable[[str], Backend]] = {
+    "openai_compatible": lambda url: remote("openai_compatible", f"{url}/v1"),
+    "tundish": lambda url: remote("tundish", f"{url}/v1"),
+    "azure": lambda url: remote("azure", url),
+    "azure_deployment": lambda url: remote("azure", url, api_version="2024-10-21"),
+}
 
 
 @pytest_asyncio.fixture(
     scope="module",
     loop_scope="module",
-    params=["scripted", "gpt_oss_scripted", "gpt_oss_llama_cpp", "template", "openai_compatible"],
+    params=["scripted", "gpt_oss_scripted", "gpt_oss_llama_cpp", "template", *REMOTE],
 )
 async def subject(
-    request: pytest.FixtureRequest, tiny_gpt_oss: Path, chat_model: Path, server: Server
+    request: pytest.FixtureRequest, tiny_gpt_oss: Path, chat_model: Path, other_url: str
 ) -> AsyncIterator[Subject]:
     made: dict[str, Callable[[], Backend]] = {
         "scripted": lambda: ScriptedBackend(endless_events()),
@@ -130,11 +122,11 @@ async def subject(
         ),
         "gpt_oss_llama_cpp": lambda: GptOssBackend(engine_of(tiny_gpt_oss, chat_template=False), clock=CLOCK),
         "template": lambda: TemplateBackend(engine_of(chat_model, chat_template=True)),
-        "openai_compatible": lambda: OpenAICompatibleBackend(server, model="m", context_length=CONTEXT),
+        **{name: functools.partial(make, other_url) for name, make in REMOTE.items()},
     }
     backend = made[request.param]()
     await backend.start()
-    yield Subject(backend=backend, generates=request.param != "scripted")
+    yield Subject(backend=backend, generates=request.param != "scripted", remote=request.param in REMOTE)
     await backend.stop()
 
 
@@ -229,6 +221,8 @@ async def test_raw_text_is_continued(subject: Subject) -> None:
 
 
 async def test_an_echo_comes_first(subject: Subject) -> None:
+    if subject.remote:
+        pytest.skip("an endpoint takes no request for no token at all")
     if not subject.generates:
         pytest.skip("a replay reads no prompt")
     if not subject.backend.capabilities.completions:

@@ -18,7 +18,8 @@ from tundish.core.errors import ModelNotFound, TundishError
 from tundish.deployments.errors import DeploymentExists
 from tundish.deployments.fleet import Fleet
 from tundish.deployments.spec import DeploymentSpec
-from tundish.providers.openai_compatible import OpenAICompatibleBackend, Server, list_models
+from tundish.providers.openai_compatible import Server, list_models
+from tundish.providers.remote import remote_backend
 from tundish.settings import InvalidSetting
 from tundish.wire.models import ModelEntry
 
@@ -131,7 +132,7 @@ class Neighbours:
         name = neighbour.prefix + entry.id
         spec = DeploymentSpec(
             name=name,
-            make=lambda: OpenAICompatibleBackend(neighbour.server, model=entry.id, context_length=entry.context_length),
+            make=lambda: remote_backend(neighbour.server.deployment(entry.id, context_length=entry.context_length)),
             memory_bytes=0,
             keep_alive_s=math.inf,
             capabilities=Capabilities(context_length=entry.context_length, completions=False),

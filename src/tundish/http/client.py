@@ -10,74 +10,20 @@ import asyncio
 import collections
 import dataclasses
 import ssl
-import urllib.parse
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from tundish.http.client_connection import ClientConnection
 from tundish.http.errors import ConnectFailed, ConnectionLost, ResponseInvalid
+from tundish.http.origin import Origin, Proxy
+from tundish.http.timeouts import Timeouts
+from tundish.http.turns import Turns
 
+__all__ = ["HttpClient", "Origin", "Proxy", "Response", "Timeouts", "read_body", "with_body"]
+
+_PATIENT = Timeouts()
 _IDLE_CLOSE_S = 1.0
 """A connection that the peer closed for being idle is lost within a round trip of our writing to it."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """Seconds. None is no limit."""
-
-    connect_s: float | None = 10.0
-    first_byte_s: float | None = None
-    """From sending the request to the end of the response's head."""
-    between_bytes_s: float | None = None
-    """Silence within a response body."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Where a connection goes."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None = None
-
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        """The origin of an http or https URL.
-
-        Raises:
-            ConnectFailed: not such a URL.
-        """
-        try:
-            parts = urllib.parse.urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise ConnectFailed(f"'{url}' is not a URL: {error}.") from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConnectFailed(f"'{url}' is not an http or https URL.")
-        tls = ssl.create_default_context() if parts.scheme == "https" else None
-        return cls(host=parts.hostname, port=port or (443 if tls else 80), tls=tls)
-
-    def __str__(self) -> str:
-        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
-
-    @property
-    def authority(self) -> str:
-        """What the Host header says: without the scheme's own port, which signed URLs do not expect there."""
-        return str(self).removesuffix(":443" if self.tls else ":80")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Proxy:
-    """What stands between: http requests are handed to it, https connections are tunnelled through it (CONNECT)."""
-
-    origin: Origin
-    authorization: str | None = None
-    """The value of Proxy-Authorization."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What it must be told."""
-        return {} if self.authorization is None else {"proxy-authorization": self.authorization}
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -104,55 +50,122 @@ class Response:
         Raises:
             ResponseInvalid: it is larger than `limit_bytes`; and what `body` raises.
         """
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in self.body():
-            size += len(chunk)
-            if size > limit_bytes:
-                raise ResponseInvalid(f"The response is larger than {limit_bytes} bytes.")
-            chunks.append(chunk)
-        return b"".join(chunks)
+        return await read_body(self._connection, limit_bytes)
+
+
+async def read_body(connection: ClientConnection, limit_bytes: int) -> bytes:
+    """The rest of a response's body; raises as `Response.read` does."""
+    first = await connection.next_chunk()
+    if connection.complete and len(first) <= limit_bytes:
+        more = await connection.next_chunk()
+        if not more:
+            return first
+        chunks, size = [first, more], len(first) + len(more)
+    else:
+        chunks, size = [first], len(first)
+    while size <= limit_bytes:
+        chunk = await connection.next_chunk()
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+        size += len(chunk)
+    raise ResponseInvalid(f"The response is larger than {limit_bytes} bytes.")
+
+
+class _Exchange:
+    """One request and its response, as a context."""
+
+    __slots__ = ("_client", "_connection", "_head_only", "_request")
+
+    def __init__(self, client: HttpClient, request: Callable[[], bytes], *, head_only: bool) -> None:
+        self._client = client
+        self._request = request
+        self._head_only = head_only
+        self._connection: ClientConnection | None = None
+
+    async def __aenter__(self) -> Response:
+        self._connection = connection = await self._client.open(self._request(), head_only=self._head_only)
+        return Response(status=connection.status, headers=connection.headers, _connection=connection)
+
+    async def __aexit__(self, *_: object) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._client.release(connection)
 
 
 class HttpClient:
-    """Requests to one origin over a pool of connections."""
+    """Requests to one origin over a pool of connections.
+
+    `stream` and `request` are for everyday use. `prepare`, `open` and `release` are what they are made of, for callers
+    that send the same head again and again and count microseconds.
+    """
 
     def __init__(
         self,
         origin: Origin,
         *,
-        timeouts: Timeouts = Timeouts(),
+        timeouts: Timeouts = _PATIENT,
         idle_connections: int = 32,
         proxy: Proxy | None = None,
+        max_connections: int | None = None,
+        max_waiting: int = 0,
+        idle_s: float | None = None,
     ) -> None:
+        """
+        Args:
+            origin: where requests go.
+            timeouts: of each exchange, unless it brings its own.
+            idle_connections: how many are kept for the next request.
+            proxy: what stands between.
+            max_connections: exchanges at the same time; None is any number.
+            max_waiting: exchanges that may wait, first come first served, for one of `max_connections` to end.
+            idle_s: how long an idle connection is trusted: middle boxes forget them without a word.
+        """
         self.origin = origin
         self._proxy = proxy
         self._timeouts = timeouts
         self._idle: collections.deque[ClientConnection] = collections.deque()
         self._idle_limit = idle_connections
+        self._idle_s = idle_s
+        self._busy: set[ClientConnection] = set()
+        self._turns = Turns(max_connections, max_waiting, str(origin))
+        self._connecting: set[asyncio.Timeout] = set()
+        self._aborted: Exception | None = None
         self._closed = False
 
-    @asynccontextmanager
-    async def stream(
+    @property
+    def running(self) -> int:
+        """Exchanges that have a connection, or are getting one."""
+        return self._turns.taken
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges that wait for a connection to become free."""
+        return self._turns.waiting
+
+    @property
+    def aborted(self) -> bool:
+        """Whether it was closed for good."""
+        return self._aborted is not None
+
+    def stream(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
-    ) -> AsyncGenerator[Response, None]:
+    ) -> AbstractAsyncContextManager[Response]:
         """Send a request; the response's head has come when the context is entered.
 
         Leaving before the body was read to its end closes the connection, which tells the peer to stop.
 
         Raises:
             ConnectFailed, ConnectionLost, ResponseInvalid, ResponseTimeout.
+            PoolFull: as many exchanges as are allowed are running and waiting.
             ValueError: a path or header that would break out of its line.
         """
-        request = self._encode(method, path, headers or {}, body)
-        connection = await self._exchange(request, head_only=method == "HEAD")
-        try:
-            yield Response(status=connection.status, headers=connection.headers, _connection=connection)
-        finally:
-            if connection.reusable and not self._closed and len(self._idle) < self._idle_limit:
-                self._idle.append(connection)
-            else:
-                connection.close()
+
+        def encoded() -> bytes:
+            head = self.prepare(method, path, headers or {})
+            return with_body(head, body) if body or method not in ("GET", "HEAD") else head + b"\r\n"
+
+        return _Exchange(self, encoded, head_only=method == "HEAD")
 
     async def request(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, body: bytes = b""
@@ -167,55 +180,127 @@ class HttpClient:
         while self._idle:
             self._idle.pop().close()
 
-    def _encode(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    def abort(self, failure: Exception) -> None:
+        """Close everything at once, for good: whoever waits for anything here gets `failure`."""
+        self._aborted = failure
+        self.close()
+        for connection in self._busy:
+            connection.abort(failure)
+        self._turns.refuse(failure)
+        now_s = asyncio.get_running_loop().time()
+        for timeout in self._connecting:
+            timeout.reschedule(now_s)
+
+    def prepare(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+        """The head of a request without its end: `with_body` adds the length and the body.
+
+        Raises:
+            ValueError: a path or header that would break out of its line.
+        """
         if self._proxy is not None and self.origin.tls is None:
             path = f"http://{self.origin.authority}{path}"
             headers = {**headers, **self._proxy.headers}
         lines = [f"{method} {path} HTTP/1.1", f"host: {self.origin.authority}"]
         lines += (f"{name}: {value}" for name, value in headers.items())
-        if body or method not in ("GET", "HEAD"):
-            lines.append(f"content-length: {len(body)}")
         if any("\r" in line or "\n" in line or "\0" in line for line in lines):
             raise ValueError("A header must not contain line breaks.")
         if " " in method or " " in path:
             raise ValueError("A method or path must not contain spaces: percent-encode them.")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+        return ("\r\n".join(lines) + "\r\n").encode("latin-1")
 
-    async def _exchange(self, request: bytes, *, head_only: bool) -> ClientConnection:
+    async def open(
+        self, request: bytes, *, timeouts: Timeouts | None = None, head_only: bool = False
+    ) -> ClientConnection:
+        """Send `request` (a prepared head and a body); the response's head has come on return.
+
+        The caller must `release` the connection. Raises as `stream` does.
+        """
+        limits = timeouts or self._timeouts
+        deadline_s = None if limits.total_s is None else asyncio.get_running_loop().time() + limits.total_s
+        if not self._turns.take():
+            await self._turns.wait(_sooner(limits.queue_s, deadline_s))
+        try:
+            if self._aborted is not None:
+                raise self._aborted
+            return await self._exchange(request, limits, deadline_s, head_only=head_only)
+        except BaseException:
+            self._turns.give_back()
+            raise
+
+    def release(self, connection: ClientConnection) -> None:
+        """The exchange is over: its connection is kept when it is good for another, and else closed."""
+        self._busy.discard(connection)
+        idle = self._idle
+        if connection.reusable and not self._closed and len(idle) < self._idle_limit:
+            if self._idle_s is not None:
+                connection.idle_since_s = now_s = asyncio.get_running_loop().time()
+                while idle and idle[0].idle_since_s + self._idle_s < now_s:
+                    idle.popleft().close()
+            idle.append(connection)
+        else:
+            connection.close()
+        self._turns.give_back()
+
+    async def _exchange(
+        self, request: bytes, limits: Timeouts, deadline_s: float | None, *, head_only: bool
+    ) -> ClientConnection:
         loop = asyncio.get_running_loop()
         while self._idle:
             connection = self._idle.pop()
-            if not connection.reusable:
+            now_s = loop.time()
+            if not connection.reusable or (self._idle_s is not None and connection.idle_since_s + self._idle_s < now_s):
                 connection.close()
                 continue
-            sent_s = loop.time()
             try:
-                await connection.send(request, head_only=head_only, first_byte_s=self._timeouts.first_byte_s)
+                await self._send(connection, request, limits, deadline_s, head_only=head_only)
             except ConnectionLost:
                 # The peer closed an idle connection while we wrote to it, so this was no attempt. A peer that has
                 # begun to answer, or was silent for a while, may have been at work: that is for the caller to judge.
-                if connection.received_anything or loop.time() - sent_s > _IDLE_CLOSE_S:
+                if connection.received_anything or loop.time() - now_s > _IDLE_CLOSE_S:
                     raise
                 continue
             return connection
-        connection = await self._connect()
-        await connection.send(request, head_only=head_only, first_byte_s=self._timeouts.first_byte_s)
+        connection = await self._connect(_sooner(limits.connect_s, deadline_s))
+        await self._send(connection, request, limits, deadline_s, head_only=head_only)
         return connection
 
-    async def _connect(self) -> ClientConnection:
+    async def _send(
+        self,
+        connection: ClientConnection,
+        request: bytes,
+        limits: Timeouts,
+        deadline_s: float | None,
+        *,
+        head_only: bool,
+    ) -> None:
+        self._busy.add(connection)
+        try:
+            await connection.send(request, timeouts=limits, head_only=head_only, deadline_s=deadline_s)
+        except BaseException:
+            self._busy.discard(connection)
+            raise
+
+    async def _connect(self, within_s: float | None) -> ClientConnection:
         loop = asyncio.get_running_loop()
         first = self.origin if self._proxy is None else self._proxy.origin
+        timeout = asyncio.timeout(within_s)
         try:
-            async with asyncio.timeout(self._timeouts.connect_s):
-                _, protocol = await loop.create_connection(
-                    lambda: ClientConnection(self._timeouts.between_bytes_s), first.host, first.port, ssl=first.tls
-                )
+            async with timeout:
+                self._connecting.add(timeout)
+                _, protocol = await loop.create_connection(ClientConnection, first.host, first.port, ssl=first.tls)
                 if self._proxy is not None and self.origin.tls is not None:
                     await self._tunnel(protocol, self._proxy, self.origin.tls)
         except TimeoutError as error:
+            if self._aborted is not None:
+                raise self._aborted from None
             raise ConnectFailed(f"{self.origin} did not accept a connection in time.") from error
         except (OSError, ssl.SSLError) as error:
             raise ConnectFailed(f"{self.origin} cannot be reached: {error.strerror or error}.") from error
+        finally:
+            self._connecting.discard(timeout)
+        if self._aborted is not None:
+            protocol.close()
+            raise self._aborted
         return protocol
 
     async def _tunnel(self, connection: ClientConnection, proxy: Proxy, tls: ssl.SSLContext) -> None:
@@ -223,10 +308,23 @@ class HttpClient:
         lines += (f"{name}: {value}" for name, value in proxy.headers.items())
         request = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         try:
-            await connection.send(request, head_only=True, first_byte_s=None)
+            await connection.send(request, timeouts=Timeouts(), head_only=True)
             if not 200 <= connection.status < 300:
                 raise ConnectFailed(f"The proxy {proxy.origin} answered {connection.status} to CONNECT {self.origin}.")
             await connection.start_tls(tls, self.origin.host)
         except BaseException:
             connection.close()
             raise
+
+
+def with_body(head: bytes, body: bytes) -> bytes:
+    """The whole request of a prepared head and a body."""
+    return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+
+
+def _sooner(limit_s: float | None, deadline_s: float | None) -> float | None:
+    """Seconds from now until a limit or a deadline, whichever is first."""
+    if deadline_s is None:
+        return limit_s
+    left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
+    return left_s if limit_s is None else min(limit_s, left_s)

@@ -5,14 +5,16 @@ HttpError
 ├── ConnectionLost      the peer went away before the response was complete
 ├── ResponseInvalid     what came is not HTTP
 └── ResponseTimeout     nothing came within the time allowed
+PoolFull                as many exchanges as are allowed are running and waiting
 RequestRefused          (server) what came is not a request, or breaks a bound of the transport
 CannotListen            (server) the address to listen on cannot be had
-└── AddressInUse        somebody else has it
+├── AddressInUse        somebody else has it
+└── TlsUnusable         (tls) its certificate or key cannot be used
 """
 
 from __future__ import annotations
 
-from tundish.core.errors import BackendError, InvalidRequest, TundishError
+from tundish.core.errors import BackendError, InvalidRequest, Overloaded, TundishError
 
 
 class HttpError(BackendError):
@@ -43,6 +45,12 @@ class ResponseTimeout(HttpError):
     """The peer was silent for too long."""
 
     code = "upstream_timeout"
+
+
+class PoolFull(Overloaded):
+    """Our own bound: nothing was sent."""
+
+    code = "upstream_pool_full"
 
 
 class RequestRefused(InvalidRequest):

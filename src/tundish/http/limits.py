@@ -11,6 +11,8 @@ class Limits:
 
     connections: int = 8192
     """Open at once; one more is answered 503."""
+    handshakes: int = 1024
+    """TLS connections that are being agreed on at once; one more is closed."""
 
     target_bytes: int = 8 * 1024
     head_bytes: int = 64 * 1024

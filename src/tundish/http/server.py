@@ -8,6 +8,7 @@ by `Limits`; what it sends wrongly is answered in the API's own shape (`refuse`)
     exchange            the response side, as handlers see it
     head                the response's head
     listener            the port
+    tls                 its certificate
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 
 from tundish.http.exchange import Exchange
@@ -23,8 +25,9 @@ from tundish.http.listener import Address, Listener, bind
 from tundish.http.message import HttpRequest
 from tundish.http.reader import Admit, BodyMemory
 from tundish.http.server_connection import Handler, Refuse, ServerConnection, Service
+from tundish.http.tls import ServerTls
 
-__all__ = ["Admit", "Exchange", "Handler", "HttpRequest", "HttpServer", "Limits", "Refuse"]
+__all__ = ["Admit", "Exchange", "Handler", "HttpRequest", "HttpServer", "Limits", "Refuse", "ServerTls"]
 
 _log = logging.getLogger("tundish.http")
 
@@ -44,11 +47,19 @@ class HttpServer:
         refuse: an error in the API's shape: status, headers, body.
         admit: asked with the head of each request that has a body, before any of the body is kept; what it raises is
             answered with `refuse`, and the connection ends. Without it every body is received.
+        tls: the certificate; without it the server speaks plain HTTP.
     """
 
     def __init__(
-        self, handler: Handler, *, limits: Limits = _DEFAULT_LIMITS, refuse: Refuse, admit: Admit | None = None
+        self,
+        handler: Handler,
+        *,
+        limits: Limits = _DEFAULT_LIMITS,
+        refuse: Refuse,
+        admit: Admit | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
+        self._tls = tls
         self._service = Service(
             handler=handler,
             refuse=refuse,
@@ -117,7 +128,10 @@ class HttpServer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await asyncio.gather(*self._connecting)
+        if self._tls is not None:
+            for task in self._connecting:
+                task.cancel()  # a handshake takes as long as the client likes
+        await asyncio.gather(*self._connecting, return_exceptions=True)
         for connection in list(self._service.connections):
             connection.end()
         if not await self._wait_until(self._is_over, _LAST_CANCELLATION_S):
@@ -126,6 +140,9 @@ class HttpServer:
     # --- connections ---
 
     def _connect(self, sock: socket.socket, address: Address) -> None:
+        if self._tls is not None and len(self._connecting) >= self._service.limits.handshakes:
+            sock.close()  # nothing can be said before TLS is agreed on
+            return
         task = asyncio.get_running_loop().create_task(self._open(sock, address[0]))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
@@ -135,9 +152,27 @@ class HttpServer:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: ServerConnection(self._service, peer), sock)
+            if self._tls is None:
+                await loop.connect_accepted_socket(lambda: ServerConnection(self._service, peer), sock)
+            else:
+                await self._shake_hands(sock, peer, self._tls)
         except OSError:
             sock.close()  # the client has gone meanwhile
+
+    async def _shake_hands(self, sock: socket.socket, peer: str, tls: ServerTls) -> None:
+        limits = self._service.limits
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: ServerConnection(self._service, peer),
+                sock,
+                ssl=tls.context(),
+                ssl_handshake_timeout=limits.head_s,
+                ssl_shutdown_timeout=limits.linger_s,
+            )
+        except ssl.SSLError as error:
+            advice = ": it must call https://" if error.reason == "HTTP_REQUEST" else ""
+            _log.info("no TLS with %s (%s)%s", peer, error.reason or error, advice)
+            raise
 
     # --- the timer ---
 

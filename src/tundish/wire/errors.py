@@ -38,6 +38,8 @@ class _Error(msgspec.Struct, kw_only=True):
     type: str
     param: str | None
     code: str | None
+    innererror: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """Azure's findings of a content filter."""
 
 
 class _ErrorBody(msgspec.Struct, kw_only=True):
@@ -51,6 +53,7 @@ class _AnyError(msgspec.Struct, kw_only=True):
     type: str | None = None
     code: str | int | None = None
     param: str | None = None
+    innererror: msgspec.Raw = msgspec.Raw()
 
 
 class _AnyErrorBody(msgspec.Struct, kw_only=True):
@@ -70,17 +73,19 @@ def status(error: TundishError) -> int:
     return next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
 
 
-def encode_body(error: TundishError) -> bytes:
-    """`{"error": {message, type, param, code}}`."""
-    code = status(error)
+def encode_body(error: TundishError, *, code: str | None = None) -> bytes:
+    """`{"error": {message, type, param, code}}`; `code` stands for the error's own where a surface has another."""
+    number = status(error)
     body = _ErrorBody(
         error=_Error(
             message=error.message,
-            type=_type(code),
+            type=_type(number),
             param=error.param if isinstance(error, InvalidRequest) else None,
-            code=error.code,
+            code=code or error.code,
         )
     )
+    if isinstance(error, errors.ContentFiltered) and error.innererror is not None:
+        body.error.innererror = msgspec.Raw(error.innererror)
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:  # half of a surrogate pair, from a file's name or a header
@@ -122,6 +127,10 @@ def decode_response(status_code: int, response_headers: Mapping[str, str], body:
     said = _decode(body)
     message = said.message or f"The server answered {status_code} without saying why."
     code = None if said.code is None else str(said.code)
+    if status_code == 400 and code == "content_filter":
+        # A copy, since a Raw keeps the whole body alive.
+        innererror = bytes(said.innererror) or None
+        return errors.ContentFiltered(message, param=said.param, innererror=innererror)
     return _typed(status_code, message, code, said.param, _retry_after_s(response_headers))
 
 

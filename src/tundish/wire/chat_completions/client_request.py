@@ -27,11 +27,14 @@ from tundish.wire import keep_alive
 from tundish.wire.sampling import encode_sampling
 
 
-def encode_request(request: Request, *, stream: bool = True) -> bytes:
-    """The body that asks for `request`; decoding it gives `request` again."""
+def encode_request(request: Request, *, stream: bool = True, reasoning_name: str = "reasoning") -> bytes:
+    """The body that asks for `request`; decoding it gives `request` again.
+
+    `reasoning_name`: how the server calls the model's earlier reasoning (`reasoning`, `reasoning_content`).
+    """
     body: dict[str, JsonValue] = {
         "model": request.model,
-        "messages": [_message(message) for message in request.messages],
+        "messages": [_message(message, reasoning_name) for message in request.messages],
         "stream": stream,
         **encode_sampling(request.sampling),
     }
@@ -58,7 +61,7 @@ def encode_request(request: Request, *, stream: bool = True) -> bytes:
     return msgspec.json.encode(body)
 
 
-def _message(message: Message) -> JsonObject:
+def _message(message: Message, reasoning_name: str) -> JsonObject:
     match message:
         case SystemMessage():
             return {"role": "system", "content": message.text}
@@ -68,7 +71,7 @@ def _message(message: Message) -> JsonObject:
             name: JsonObject = {} if message.name is None else {"name": message.name}
             return {"role": "user", "content": message.text, **name}
         case AssistantMessage():
-            reasoning: JsonObject = {} if message.reasoning is None else {"reasoning": message.reasoning}
+            reasoning: JsonObject = {} if message.reasoning is None else {reasoning_name: message.reasoning}
             calls: JsonObject = (
                 {"tool_calls": [_call(call) for call in message.tool_calls]} if message.tool_calls else {}
             )

@@ -29,7 +29,10 @@ class ChatCompletionStream:
     a preamble is content, since the user is meant to read it.
     """
 
-    def __init__(self, *, completion_id: str, created_s: int, model: str, include_usage: bool) -> None:
+    def __init__(
+        self, *, completion_id: str, created_s: int, model: str, include_usage: bool, goes_on: bool = False
+    ) -> None:
+        """`goes_on`: this continues a stream whose first choice has begun elsewhere."""
         head = _encode({"id": completion_id, "object": "chat.completion.chunk", "created": created_s, "model": model})
         self._head = b"data: " + head[:-1] + b',"system_fingerprint":null,"choices":['
         self._include_usage = include_usage
@@ -39,6 +42,8 @@ class ChatCompletionStream:
         self._content: dict[int, bytes] = {}
         """Choice → everything before the text of a content delta."""
         self._reasoning: dict[int, bytes] = {}
+        if goes_on:
+            self._begin(0)
 
     def encode(self, event: GenerationEvent) -> bytes:
         """The chunks that `event` makes; the last event's end with `[DONE]`."""
