@@ -16,6 +16,8 @@ class TokenRequest:
     """Continue `prompt` (token ids). `sampling.stop` is not for the engine: visible text is the caller's matter.
 
     `grammar`: an llguidance Lark grammar over the whole continuation, or None for none.
+    `prefix_tokens`: so many of the prompt's first tokens are what other requests begin with, too (instructions, tools);
+    an engine may keep what it computed of them. 0 is unknown.
     """
 
     prompt: Sequence[int]
@@ -23,6 +25,7 @@ class TokenRequest:
     stop_tokens: frozenset[int] = frozenset()
     grammar: str | None = None
     n: int = 1
+    prefix_tokens: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from tundish.core.tokens import (
 )
 from tundish.harmony.grammar import binds, turn_grammar
 from tundish.harmony.parse import HarmonyParser
-from tundish.harmony.render import offered_tools, render
+from tundish.harmony.render import Prompt, answer_header, offered_tools, render_prompt
 from tundish.harmony.stop_strings import StopStrings
 from tundish.harmony.tokens import STOP_TOKENS
 from tundish.harmony.vocabulary import O200K_HARMONY
@@ -56,7 +56,7 @@ class GptOssBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(context_length=self._engine.context_length)
+        return Capabilities(context_length=self._engine.context_length, continues=True)
 
     def status(self) -> BackendStatus:
         return self._engine.status()
@@ -74,7 +74,7 @@ class GptOssBackend:
             prompt, grammar = await asyncio.to_thread(_prepare, request, today)
         else:
             prompt, grammar = _prepare(request, today)
-        token_request = self._token_request(prompt, request, grammar)
+        token_request = self._token_request(prompt.tokens, request, grammar, prefix_tokens=prompt.prefix_tokens)
         names = [tool.name for tool in offered_tools(request)]
         choices = [
             HarmonyParser(
@@ -88,6 +88,9 @@ class GptOssBackend:
             )
             for choice in range(request.n)
         ]
+        if request.answer_begun:
+            for choice in choices:
+                choice.feed(answer_header())  # it is in the prompt; what comes is the answer's text
         async for event in self._drive(token_request, choices):
             yield event
 
@@ -105,14 +108,26 @@ class GptOssBackend:
             yield event
 
     def _token_request(
-        self, prompt: Sequence[int], request: Request | CompletionRequest, grammar: str | None
+        self,
+        prompt: Sequence[int],
+        request: Request | CompletionRequest,
+        grammar: str | None,
+        *,
+        prefix_tokens: int = 0,
     ) -> TokenRequest:
         room = self._room_after(len(prompt))
         wanted = request.sampling.max_tokens
         sampling = dataclasses.replace(
             request.sampling, stop=(), max_tokens=room if wanted is None else min(wanted, room)
         )
-        return TokenRequest(prompt=prompt, sampling=sampling, stop_tokens=STOP_TOKENS, grammar=grammar, n=request.n)
+        return TokenRequest(
+            prompt=prompt,
+            sampling=sampling,
+            stop_tokens=STOP_TOKENS,
+            grammar=grammar,
+            n=request.n,
+            prefix_tokens=prefix_tokens,
+        )
 
     def _room_after(self, prompt_tokens: int) -> int:
         """Tokens that an answer may have."""
@@ -194,8 +209,8 @@ class _TextChoice:
         return [TextDelta(text, self._choice, logprobs=logprobs)]
 
 
-def _prepare(request: Request, today: datetime.date) -> tuple[list[int], str | None]:
-    return render(request, today=today), turn_grammar(request)
+def _prepare(request: Request, today: datetime.date) -> tuple[Prompt, str | None]:
+    return render_prompt(request, today=today), turn_grammar(request)
 
 
 def _raw_prompt(request: CompletionRequest) -> tuple[list[int], str]:

@@ -8,6 +8,7 @@ special token.
 from __future__ import annotations
 
 import array
+import dataclasses
 import datetime
 import json
 import sys
@@ -43,8 +44,22 @@ _recurring: BoundedCache[str, array.array[int]] = BoundedCache(16 * 1024 * 1024)
 """Ids of what an application sends with each request: instructions, tools, names. What people say is not remembered."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids, of which the first `prefix_tokens` come before what anybody said: instructions and tools."""
+
+    tokens: list[int]
+    prefix_tokens: int
+
+
 def render(request: Request, *, today: datetime.date) -> list[int]:
-    """The prompt for `request`, ending where the assistant's turn begins (`<|start|>assistant`).
+    """The token ids of `render_prompt`."""
+    return render_prompt(request, today=today).tokens
+
+
+def render_prompt(request: Request, *, today: datetime.date) -> Prompt:
+    """The prompt for `request`, ending where the assistant's turn begins (`<|start|>assistant`), or within its answer
+    when that has begun.
 
     Raises:
         InvalidRequest: a tool result whose call is not in the conversation, a schema that is nested without end.
@@ -55,10 +70,19 @@ def render(request: Request, *, today: datetime.date) -> list[int]:
     developer = _developer_text(request, tools)
     if developer:
         _message(out, "developer", _recur(developer))
+    prefix_tokens = len(out)
     _history(out, request.messages)
     out.append(START)
     out += _recur("assistant")
-    return out
+    if request.answer_begun:
+        out += answer_header()
+        out += O200K_HARMONY().encode(request.answer_begun)
+    return Prompt(out, prefix_tokens)
+
+
+def answer_header() -> Sequence[int]:
+    """What comes between `<|start|>assistant` and the text of an answer."""
+    return (CHANNEL, *_recur("final"), MESSAGE)
 
 
 def offered_tools(request: Request) -> Sequence[FunctionTool]:

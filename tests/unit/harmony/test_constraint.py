@@ -80,7 +80,7 @@ def test_the_end_of_a_message_ends_a_turn_that_is_complete(ids: Ids) -> None:
 
 
 def test_the_end_of_a_message_that_the_grammar_wants_ends_no_turn(ids: Ids) -> None:
-    twice = "%llguidance {}\nstart: thought? answer\nthought: <[200005]> \"analysis\" <[200008]> /[a-z]*/ <[200007]>\n"
+    twice = '%llguidance {}\nstart: thought? answer\nthought: <[200005]> "analysis" <[200008]> /[a-z]*/ <[200007]>\n'
     parser = new_parser(grammar=twice + 'answer: (<[200006]> "assistant" <[200005]> "final" <[200008]> /[0-9]+/)?\n')
     parser.feed(ids("<|channel|>analysis<|message|>so<|end|>"))
     assert not parser.ended

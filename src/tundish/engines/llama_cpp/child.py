@@ -55,6 +55,7 @@ def main() -> None:
     """Serve until stdin ends."""
     _leave_signals_to_the_parent()
     _volunteer_for_the_oom_killer()
+    os.umask(0o077)  # what it writes are prompts
     os.environ["GGML_NO_BACKTRACE"] = (
         "1"  # else an assertion starts a debugger, where one is installed, and ends seconds later
     )

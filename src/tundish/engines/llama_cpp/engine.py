@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 
-import llguidance
 import msgspec
 
 from tundish.core.backend import BackendStatus
-from tundish.core.errors import BackendError, ContextLengthExceeded, InvalidRequest
+from tundish.core.errors import BackendError, ContextLengthExceeded
 from tundish.core.request import Sampling
 from tundish.core.tokens import TokenEvent, TokenRequest, TokensFinished, TokenStop
-from tundish.engines.llama_cpp import silence, wire
+from tundish.engines.llama_cpp import grammar_check, silence, slot_actions, wire
 from tundish.engines.llama_cpp.admission import Admission, Share
+from tundish.engines.llama_cpp.launch import UNGUIDED, Launch
 from tundish.engines.llama_cpp.options import EngineOptions
+from tundish.engines.llama_cpp.prefix_cache import PrefixCache
 from tundish.engines.llama_cpp.supervisor import Link, Supervisor
 from tundish.engines.llama_cpp.token_stream import TokenStream
 from tundish.http.client import Response
 from tundish.http.errors import HttpError
 
 __all__ = ["EngineOptions", "LlamaCppEngine"]
+
+_log = logging.getLogger("tundish.engines.llama_cpp")
 
 _SLOT_FREE_POLL_S = 0.02
 _CANCEL_GRACE_S = 3.0
@@ -35,8 +39,10 @@ _WARM_UP = TokenRequest(prompt=(0,), sampling=Sampling(max_tokens=1), grammar="%
 class LlamaCppEngine:
     """Draws tokens with llama.cpp."""
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, *, prefixes: PrefixCache | None = None) -> None:
+        """`prefixes`: what is saved in the options' slot folder."""
         self._options = options
+        self._prefixes = prefixes
         self._admission = Admission(
             slots=options.slots, kv_tokens=options.kv_pool_tokens, queue_limit=options.queue_limit
         )
@@ -67,16 +73,28 @@ class LlamaCppEngine:
             queued=self._admission.queued,
             queue_limit=self._admission.queue_limit,
             restarts=self._supervisor.restarts,
+            load_progress=self._supervisor.progress.fraction(),
         )
 
     async def start(self) -> None:
+        if self._prefixes is not None:
+            await self._open(self._prefixes)
         await self._supervisor.start()
+
+    async def _open(self, prefixes: PrefixCache) -> None:
+        try:
+            await prefixes.open()
+        except OSError as error:
+            _log.warning("no prefixes are kept: %s", error)
+            self._prefixes = None
 
     async def stop(self) -> None:
         await self._supervisor.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._prefixes is not None:
+            await self._prefixes.close()
 
     async def generate(self, request: TokenRequest) -> AsyncGenerator[TokenEvent, None]:
         """See `TokenEngine.generate`. More choices than slots are drawn in several rounds."""
@@ -84,7 +102,7 @@ class LlamaCppEngine:
         if prompt_tokens >= length:
             raise ContextLengthExceeded(prompt_tokens=prompt_tokens, context_length=length)
         if request.grammar is not None:
-            _check_grammar(request.grammar)
+            grammar_check.check(request.grammar)
         wanted = request.sampling.max_tokens
         room = length - prompt_tokens
         if wanted == 0:  # llama.cpp would draw one
@@ -155,8 +173,7 @@ class LlamaCppEngine:
             stream = TokenStream(
                 request, choices=choices, first=first, tokenize=functools.partial(self._tokenize, link)
             )
-            body = wire.encode_request(request, choices=choices, first=first, context_length=self.context_length)
-            async with link.client.stream("POST", "/completion", headers=link.headers, body=body) as response:
+            async with self._launched_request(link, request, choices, first) as (launch, response):
                 if response.status != 200:
                     raise wire.failure(response.status, await response.read())
                 async for event in stream.events(self.listen(link, response)):
@@ -166,13 +183,31 @@ class LlamaCppEngine:
                         yield last
                         last = None
                     if isinstance(event, TokensFinished):
-                        last = event  # held back, so that the child is free before the caller may leave
+                        last = launch.corrected(event)  # held back, so that the child is free before the caller leaves
                     else:
                         yield event
                 if stream.whole:
                     await response.read()
+                if self._prefixes is not None and stream.slot >= 0:
+                    self._prefixes.answered(launch, slot=stream.slot, cached_tokens=stream.cached_tokens)
         if last is not None:
             yield last
+
+    @contextlib.asynccontextmanager
+    async def _launched_request(
+        self, link: Link, request: TokenRequest, choices: int, first: int
+    ) -> AsyncGenerator[tuple[Launch, Response], None]:
+        """The child's answer to a round of `request`, in the slot that has its prefix if that was restored."""
+        launch = UNGUIDED if self._prefixes is None else await self._prefixes.launch(link, request, self.listen)
+        try:
+            body = wire.encode_request(
+                request, choices=choices, first=first, context_length=self.context_length, slot=launch.slot
+            )
+            async with link.client.stream("POST", "/completion", headers=link.headers, body=body) as response:
+                launch.begun()
+                yield launch, response
+        finally:
+            launch.begun()
 
     async def _tokenize(self, link: Link, text: str) -> tuple[int, ...]:
         """llama-server withholds the ids of tokens that end within a character, and sends the text when it is whole.
@@ -186,16 +221,20 @@ class LlamaCppEngine:
     # --- what goes on beside the requests ---
 
     def _launched(self, link: Link) -> None:
+        if self._prefixes is not None:
+            self._prefixes.new_child()
         self._in_background(self._warm_up(link))
 
     async def _warm_up(self, link: Link) -> None:
         """Show llama.cpp a first grammar while nobody is there: everything stands still while it prepares for it."""
-        await asyncio.sleep(_WARM_UP_AFTER_S)
-        await self._admission.idle()
-        if link is self._supervisor.link:
-            body = wire.encode_request(_WARM_UP, choices=1, first=0, context_length=self.context_length)
-            with contextlib.suppress(HttpError):
-                await link.client.request("POST", "/completion", headers=link.headers, body=body)
+        with contextlib.suppress(HttpError):
+            if self._prefixes is not None:
+                await self._prefixes.look_ahead()
+            await asyncio.sleep(_WARM_UP_AFTER_S)
+            await self._admission.idle()
+            if link is self._supervisor.link:
+                async with self._launched_request(link, _WARM_UP, 1, 0) as (_, response):
+                    await response.read()
 
     async def _leave_when_free(self, share: Share, link: Link) -> None:
         """Give `share` back when the child has really left it, which is when the batch it is in is computed.
@@ -205,7 +244,10 @@ class LlamaCppEngine:
         patience_s = max(_CANCEL_GRACE_S, link.loaded_in_s)
         try:
             async with asyncio.timeout(patience_s) as patience:
-                while link is self._supervisor.link and await _computing(link) > self._admission.busy - share.slots:
+                while (
+                    link is self._supervisor.link
+                    and await slot_actions.computing(link) > self._admission.busy - share.slots
+                ):
                     await asyncio.sleep(_SLOT_FREE_POLL_S)
                     if self._admission.busy > share.slots:
                         patience.reschedule(asyncio.get_running_loop().time() + patience_s)
@@ -218,26 +260,3 @@ class LlamaCppEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _computing(link: Link) -> int:
-    """How many slots compute; the child answers between two batches."""
-    try:
-        status, body = await link.client.request("GET", "/slots", headers=link.headers)
-    except HttpError:
-        return 0  # it is dead, and nothing computes
-    return sum(slot.is_processing for slot in wire.decode_slots(body)) if status == 200 else 0
-
-
-@functools.lru_cache(maxsize=64)
-def _grammar_problem(grammar: str) -> str:
-    told: str = llguidance.LLMatcher.validate_grammar(grammar)
-    return told
-
-
-def _check_grammar(grammar: str) -> None:
-    """llama.cpp ignores a grammar that it cannot parse and generates without one: it must not see it."""
-    problem = "" if grammar.startswith("%llguidance") else "it does not begin with %llguidance"
-    problem = problem or _grammar_problem(grammar)
-    if problem:
-        raise InvalidRequest(f"The grammar cannot be used: {problem}")

@@ -54,6 +54,8 @@ class EngineOptions:
     """A child that says nothing of a request for this long, not even how far the prompt is, hangs and is replaced."""
     slot_folder: Path | None = None
     """Where KV states may be saved."""
+    resident_bytes: int | None = None
+    """Memory that the child has once it is loaded, to tell how far loading is; None is unknown."""
     restart: RestartPolicy = RestartPolicy()
 
     @property

@@ -7,7 +7,7 @@ import collections
 import contextlib
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -38,8 +38,10 @@ class ChildProcess:
         """How often llama.cpp gave up a grammar, after which it generates without one."""
 
     @classmethod
-    async def spawn(cls, options: ChildOptions, *, timeout_s: float) -> ChildProcess:
-        """Start a child and wait until its model is loaded.
+    async def spawn(
+        cls, options: ChildOptions, *, timeout_s: float, started: Callable[[int], None] = lambda pid: None
+    ) -> ChildProcess:
+        """Start a child and wait until its model is loaded; `started` is told its process id before that.
 
         Raises:
             ModelLoadFailed: it ended or took longer than `timeout_s`; with llama.cpp's own reason.
@@ -61,6 +63,7 @@ class ChildProcess:
                 "Free memory or raise the limit on processes and open files."
             ) from error
         child = cls(process)
+        started(child.pid)
         try:
             async with asyncio.timeout(timeout_s):
                 child.url = await child._greet(options)

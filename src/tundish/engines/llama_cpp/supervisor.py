@@ -22,6 +22,7 @@ from tundish.core.errors import (
     Unavailable,
 )
 from tundish.engines.llama_cpp.child import ChildOptions
+from tundish.engines.llama_cpp.load_progress import LoadProgress
 from tundish.engines.llama_cpp.options import EngineOptions
 from tundish.engines.llama_cpp.process import ChildProcess
 from tundish.http.client import HttpClient, Origin, Timeouts
@@ -59,6 +60,7 @@ class Supervisor:
         self.health = Health.STOPPED
         self.detail = "not started"
         self.restarts = 0
+        self.progress = LoadProgress(options.resident_bytes)
 
     @property
     def link(self) -> Link | None:
@@ -205,24 +207,28 @@ class Supervisor:
         options = self._options
         key = secrets.token_urlsafe(32)
         started_s = time.monotonic()
-        child = await ChildProcess.spawn(
-            ChildOptions(
-                model_path=str(options.model_path),
-                api_key=key,
-                context_length=options.context_length,
-                kv_pool_tokens=options.kv_pool_tokens,
-                slots=options.slots,
-                batch_tokens=options.batch_tokens,
-                threads=options.threads,
-                gpu_layers=options.gpu_layers,
-                prompt_cache_mib=options.prompt_cache_mib,
-                kv_type=options.kv_type,
-                repack=options.repack,
-                chat_template=options.chat_template,
-                slot_folder="" if options.slot_folder is None else f"{options.slot_folder}/",
-            ),
-            timeout_s=options.load_timeout_s,
-        )
+        try:
+            child = await ChildProcess.spawn(
+                ChildOptions(
+                    model_path=str(options.model_path),
+                    api_key=key,
+                    context_length=options.context_length,
+                    kv_pool_tokens=options.kv_pool_tokens,
+                    slots=options.slots,
+                    batch_tokens=options.batch_tokens,
+                    threads=options.threads,
+                    gpu_layers=options.gpu_layers,
+                    prompt_cache_mib=options.prompt_cache_mib,
+                    kv_type=options.kv_type,
+                    repack=options.repack,
+                    chat_template=options.chat_template,
+                    slot_folder="" if options.slot_folder is None else f"{options.slot_folder}/",
+                ),
+                timeout_s=options.load_timeout_s,
+                started=self.progress.begin,
+            )
+        finally:
+            self.progress.end()
         silence_s = options.silence_timeout_s
         client = HttpClient(
             Origin.of(child.url),

@@ -30,6 +30,10 @@ class TokenStream:
         self._running = set(range(choices))
         self._stopped: set[int] = set()
         self._drawn = [0] * choices
+        self.slot = -1
+        """Where the first choice was computed; -1 until it ends."""
+        self.cached_tokens = 0
+        """What of the prompt was there for the first choice."""
         self.whole = True
         """Whether llama.cpp itself ended each choice: else it goes on, until the connection is closed."""
 
@@ -76,6 +80,8 @@ class TokenStream:
     def _finished(self, event: wire.Event) -> TokensFinished:
         """The end of a choice. After a stop token that llama.cpp does not know as one, `event` is a token too many."""
         self._running.discard(event.index)
+        if event.index == 0:
+            self.slot, self.cached_tokens = event.id_slot, event.timings.cache_n
         self.whole = self.whole and event.stop
         drawn = event.tokens_predicted if event.stop else self._drawn[event.index]
         limited = event.stop_type == "limit" and event.index not in self._stopped

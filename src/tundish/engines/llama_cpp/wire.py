@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from tundish.core.errors import BackendError, ContextLengthExceeded, InvalidRequest, TundishError
@@ -49,6 +51,8 @@ class Event(msgspec.Struct, frozen=True):
     """One line of the stream."""
 
     index: int = 0
+    id_slot: int = -1
+    """Where it was computed; told at the end."""
     content: str = ""
     tokens: list[int] = []
     """Without those that end within a character: their text comes with the token that completes it, their ids never."""
@@ -79,20 +83,55 @@ class Slot(msgspec.Struct, frozen=True):
     is_processing: bool
 
 
+class SlotAction(msgspec.Struct, frozen=True):
+    """The answer to saving or restoring a slot: how many tokens it holds."""
+
+    n_saved: int = 0
+    n_restored: int = 0
+
+
 decode_event = msgspec.json.Decoder(Event).decode
 decode_tokens = msgspec.json.Decoder(Tokens).decode
 decode_slots = msgspec.json.Decoder(list[Slot]).decode
+decode_slot_action = msgspec.json.Decoder(SlotAction).decode
 
-_RESPONSE_FIELDS = ("index", "tokens", "stop", "stop_type", "tokens_predicted", "timings", "completion_probabilities")
+_RESPONSE_FIELDS = (
+    "index",
+    "id_slot",
+    "tokens",
+    "stop",
+    "stop_type",
+    "tokens_predicted",
+    "timings",
+    "completion_probabilities",
+)
 """Of the last event, which else repeats the whole prompt and every setting."""
 
 
-def encode_request(request: TokenRequest, *, choices: int, first: int, context_length: int) -> bytes:
-    """The body that asks for `choices` of the request's choices, from number `first`."""
+def encode_prefill(ids: Sequence[int], *, slot: int = -1, stream: bool = True) -> bytes:
+    """The body that asks for `ids` to be computed and for nothing after them, in `slot` (-1: in any)."""
+    return msgspec.json.encode(
+        {
+            "prompt": ids,
+            "id_slot": slot,
+            "n_predict": 0,
+            "temperature": 0.0,
+            "top_k": 1,
+            "stream": stream,
+            "return_progress": stream,
+            "cache_prompt": True,
+            "response_fields": _RESPONSE_FIELDS,
+        }
+    )
+
+
+def encode_request(request: TokenRequest, *, choices: int, first: int, context_length: int, slot: int = -1) -> bytes:
+    """The body that asks for `choices` of the request's choices, from number `first`, in `slot` (-1: in any)."""
     sampling = request.sampling
     body: dict[str, object] = {
         "prompt": request.prompt if isinstance(request.prompt, list) else list(request.prompt),
         "n": choices,
+        "id_slot": slot,
         "stream": True,
         "return_tokens": True,
         "return_progress": True,  # a long prompt is not silent, and a client that goes is noticed after each batch
