@@ -1,0 +1,1 @@
+"""The site's configuration file: places, deployments, prices, routes and policy, checked as a whole."""

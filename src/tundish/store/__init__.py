@@ -1,0 +1,1 @@
+"""What an operator adds at run time, in SQL."""
