@@ -20,6 +20,7 @@ import platformdirs
 
 from tundish.access.loopback import is_loopback
 from tundish.core.errors import TundishError
+from tundish.core.secret import Secret as Secret
 
 PREFIX = "TUNDISH_"
 EMBEDDED_MODEL = "gpt-oss-nano"
@@ -29,20 +30,6 @@ class InvalidSetting(TundishError):
     """A setting's value cannot be used; the message names the setting and what it takes."""
 
     code = "invalid_setting"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class Secret:
-    """A text that does not show itself in logs, errors and tracebacks."""
-
-    _value: str
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    def reveal(self) -> str:
-        """The value, for the one place that needs it."""
-        return self._value
 
 
 def _described(text: str, default: typing.Any) -> typing.Any:
@@ -57,8 +44,18 @@ def _directory(text: str, kind: typing.Callable[[], Path]) -> typing.Any:
 class Settings:
     """See docs/settings.md."""
 
+    config: Path | None = _described(
+        "The site's configuration file: docs/configuration.md. Without it: every model answers on this device.", None
+    )
     host: str = _described("Address to listen on. Anything but a loopback address needs `api_key`.", "127.0.0.1")
     port: int = _described("Port to listen on; 0 takes a free one.", 8642)
+    tls_cert: Path | None = _described(
+        "PEM file with the certificate to listen with (https), intermediate ones after it. Read again when it changes.",
+        None,
+    )
+    tls_key: Path | None = _described(
+        "PEM file with the certificate's key, without a passphrase. Without it: the key is in `tls_cert`.", None
+    )
     api_key: Secret | None = _described(
         "The key clients must send. Without it one is generated on the first start and kept in `data_dir`.",
         None,
@@ -92,6 +89,12 @@ class Settings:
     )
     threads: int | None = _described("Threads that a model computes with. Without it: the physical cores.", None)
     gpu_layers: int | None = _described("Layers to put on the GPU. Without it: as many as fit.", None)
+    prefix_cache_mib: int = _described(
+        "MiB on disk for what prompts begin with again and again (instructions, tools), already computed: so an answer "
+        "begins soon after a restart, too. In `cache_dir`, for all models together; 0 keeps none and erases what is "
+        "there.",
+        4096,
+    )
     load_timeout_s: float = _described("Seconds that loading a model may take.", 900.0)
     max_body_bytes: int = _described("Largest request body that is read.", 32 * 1024 * 1024)
     drain_s: float = _described("Seconds that running answers get to finish when the endpoint stops.", 30.0)
@@ -112,7 +115,8 @@ class Settings:
         False,
     )
     cache_dir: Path = _directory(
-        "Where the embedded model is expanded; may be deleted at any time.", lambda: _home("user_cache_path")
+        "Where the embedded model is expanded and computed prefixes are kept; may be deleted at any time.",
+        lambda: _home("user_cache_path"),
     )
     state_dir: Path = _directory(
         "Where a running endpoint writes its address for the other commands.",
@@ -131,6 +135,12 @@ class Settings:
         )
         _require(self.threads is None or 1 <= self.threads <= 1024, "threads", "1 to 1024", self.threads)
         _require(self.gpu_layers is None or self.gpu_layers >= 0, "gpu_layers", "0 or more", self.gpu_layers)
+        _require(
+            0 <= self.prefix_cache_mib <= 16_777_216,
+            "prefix_cache_mib",
+            "MiB from 0 to 16777216",
+            self.prefix_cache_mib,
+        )
         _require(self.keep_alive_s >= 0, "keep_alive_s", "0 or more seconds", self.keep_alive_s)
         _require(0 < self.load_timeout_s <= 86_400, "load_timeout_s", "seconds up to a day", self.load_timeout_s)
         _require(
@@ -140,6 +150,7 @@ class Settings:
             self.max_body_bytes,
         )
         _require(0 <= self.drain_s <= 3600, "drain_s", "seconds from 0 to 3600", self.drain_s)
+        _require(self.tls_cert is not None or self.tls_key is None, "tls_cert", "set when tls_key is", self.tls_cert)
         _require(bool(self.models), "models", "at least one model", self.models)
         _require(
             self.api_key is None or _is_usable_key(self.api_key.reveal()),
@@ -194,6 +205,21 @@ class Settings:
         return self.data_dir / "keys"
 
     @property
+    def prefix_folder(self) -> Path:
+        """Where computed prefixes are kept."""
+        return self.cache_dir / "prefixes"
+
+    @property
+    def store_file(self) -> Path:
+        """What operators added at run time, and which classes conversations have had."""
+        return self.data_dir / "store.sqlite3"
+
+    @property
+    def receipts_folder(self) -> Path:
+        """Where receipts are kept."""
+        return self.data_dir / "receipts"
+
+    @property
     def history_file(self) -> Path:
         """What was typed into `tundish chat`."""
         return self.data_dir / "chat-history"
@@ -215,6 +241,11 @@ def _require(holds: bool, name: str, expected: str, actual: object) -> None:
 def from_environment(overrides: Mapping[str, object] | None = None) -> Settings:
     """The settings of this process; see `load`."""
     return load(os.environ, overrides)
+
+
+def process_environment() -> Mapping[str, str]:
+    """The variables of this process, for secrets that a configuration names by their variable."""
+    return os.environ
 
 
 def proxy_for(url: str) -> str | None:

@@ -23,6 +23,8 @@ class EndpointRecord:
     key_file: str | None
     """Where its generated key is kept; None when it has no key or one from its environment."""
     key_required: bool
+    certificate_file: str | None = None
+    """The certificate that it listens with; None when it speaks plain HTTP."""
 
 
 def write(path: Path, record: EndpointRecord) -> None:
@@ -50,6 +52,7 @@ def read(path: Path) -> EndpointRecord | None:
             version=str(content["version"]),
             key_file=None if content["key_file"] is None else str(content["key_file"]),
             key_required=bool(content["key_required"]),
+            certificate_file=None if content.get("certificate_file") is None else str(content["certificate_file"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

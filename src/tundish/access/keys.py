@@ -17,6 +17,10 @@ class Principal:
     """Who presented a valid key."""
 
     key_id: str
+    project: str = ""
+    """On whose behalf; empty where there are no projects."""
+    data_class: str | None = None
+    """At least this class is all that comes with the key; None claims nothing."""
 
 
 ANYONE = Principal(key_id="anonymous")
@@ -30,9 +34,14 @@ def generate_key() -> str:
 class KeyRing:
     """The keys that open this endpoint. An empty ring opens to nobody; `KeyRing.open()` to everybody."""
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
-        """`keys`: key id → key."""
-        self._principals = {_digest(key): Principal(key_id=key_id) for key_id, key in keys.items()}
+    def __init__(self, keys: Mapping[str, str], principals: Mapping[str, Principal] | None = None) -> None:
+        """
+        Args:
+            keys: key id → key.
+            principals: key id → who that is, where more is known than the id.
+        """
+        known = principals or {}
+        self._principals = {_digest(key): known.get(key_id) or Principal(key_id=key_id) for key_id, key in keys.items()}
         self._open = False
 
     @classmethod
@@ -46,6 +55,10 @@ class KeyRing:
     def is_open(self) -> bool:
         """Whether no key is asked for."""
         return self._open
+
+    def replace(self, other: KeyRing) -> None:
+        """From now on the keys of `other` open this endpoint, and no others; a ring that is open stays so."""
+        self._principals = dict(other._principals)
 
     def verify(self, presented: str | None) -> Principal:
         """Who this key belongs to.

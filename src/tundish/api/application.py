@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tundish.access.keys import KeyRing
 from tundish.api.authentication import authenticate
+from tundish.api.azure import azure_routes
 from tundish.api.call import Call, new_request_id, request_id
 from tundish.api.deployments import Deployments
 from tundish.api.guard import Guard
@@ -15,7 +16,10 @@ from tundish.api.inference import Inference
 from tundish.api.metrics import Metrics
 from tundish.api.models import Models
 from tundish.api.operation import Operation
+from tundish.api.reload import Reload, Reloading
 from tundish.api.routes import Route, Router
+from tundish.api.site import SiteObjects
+from tundish.api.site import routes as site_routes
 from tundish.core.clock import Clock
 from tundish.core.errors import RequestTooLarge, TundishError
 from tundish.dispatch.dispatcher import Dispatcher
@@ -35,9 +39,10 @@ _KEYLESS_BODY_BYTES = 1024
 class _NotAdmitted(TundishError):
     """Refused by its head, with the headers that belong to the answer."""
 
-    def __init__(self, reason: TundishError, headers: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, reason: TundishError, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         super().__init__(reason.message)
         self.reason = reason
+        self.body = body
         self.headers = headers
 
 
@@ -54,6 +59,8 @@ class Application:
         stop: Callable[[], None],
         clock: Clock,
         deployments: Deployments | None = None,
+        site_objects: SiteObjects | None = None,
+        reload: Reload | None = None,
         ping_after_s: float = PING_AFTER_S,
     ) -> None:
         """
@@ -65,6 +72,8 @@ class Application:
             stop: begins a graceful stop and returns at once.
             clock: for the times in answers.
             deployments: lets the owner load and unload models; None where models neither come nor go.
+            site_objects: lets the owner change what the site has; None where there is no site.
+            reload: reads the site's configuration again; None likewise.
             ping_after_s: silence after which a stream shows that it is alive.
         """
         self._keys = keys
@@ -72,10 +81,15 @@ class Application:
         self._metrics = metrics
         self._clock = clock
         metrics.watch_backends(dispatcher.status)
+        metrics.watch_circuits(dispatcher.circuits)
         inference = Inference(dispatcher, clock, ping_after_s=ping_after_s)
         models = Models(dispatcher)
         operation = Operation(dispatcher, metrics, clock, stop)
-        owned = () if deployments is None else _routes(deployments)
+        owned = [] if deployments is None else [*_routes(deployments)]
+        if site_objects is not None:
+            owned += site_routes(site_objects)
+        if reload is not None:
+            owned.append(Route(path="/tundish/v1/reload", methods={"POST": Reloading(reload).reload}))
         self._router = Router(
             [
                 Route(path="/v1/chat/completions", methods={"POST": inference.chat_completions}),
@@ -88,6 +102,7 @@ class Application:
                 Route(path="/tundish/v1/status", methods={"GET": operation.status}),
                 Route(path="/tundish/v1/stop", methods={"POST": operation.stop}),
                 *owned,
+                *azure_routes(inference, models),
             ]
         )
 
@@ -112,13 +127,13 @@ class Application:
         Raises:
             TundishError: it is not; `refuse` makes the answer of it.
         """
-        shown, path = list[tuple[str, str]](), "unknown"
+        shown, path, encode_error = list[tuple[str, str]](), "unknown", errors.encode_body
         try:
             origin = self._guard.check(head.headers)
             if origin is not None:
                 shown = [("access-control-allow-origin", origin), ("vary", "origin")]
             route, _ = self._router.find(head.path)
-            path = route.path
+            path, encode_error = route.path, route.encode_error
             keyless = head.method == "OPTIONS"
             if not keyless:
                 route.surface(head.method)
@@ -129,14 +144,15 @@ class Application:
                 raise RequestTooLarge(limit_bytes=_KEYLESS_BODY_BYTES)
         except TundishError as error:
             self._metrics.http_request_ended(route=path, method=head.method, status=errors.status(error))
-            raise _NotAdmitted(error, [*shown, ("x-request-id", request_id(head.headers))]) from error
+            shown.append(("x-request-id", request_id(head.headers)))
+            raise _NotAdmitted(error, shown, encode_error(error)) from error
 
     @staticmethod
     def refuse(error: TundishError) -> tuple[int, Sequence[tuple[str, str]], bytes]:
         """The response to what the HTTP server refuses, before any handler has seen it."""
         if isinstance(error, _NotAdmitted):
-            status, headers, body = errors.response(error.reason)
-            return status, [*headers, *error.headers], body
+            status, headers, _ = errors.response(error.reason)
+            return status, [*headers, *error.headers], error.body
         status, headers, body = errors.response(error)
         return status, [*headers, ("x-request-id", new_request_id())], body
 
@@ -144,13 +160,13 @@ class Application:
         request = call.request
         call.origin = self._guard.check(request.headers)
         route, call.parameters = self._router.find(request.path)
-        call.route = route.path
+        call.route, call.encode_error = route.path, route.encode_error
         if request.method == "OPTIONS":
             _answer_options(call, route)
             return
         surface = route.surface(request.method)
         if not route.public:
-            authenticate(request.headers, self._keys)
+            call.principal = authenticate(request.headers, self._keys)
         if request.body:
             call.require_json()
         await surface(call)

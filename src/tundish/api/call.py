@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-import secrets
-from collections.abc import Mapping, Sequence
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
 
+from tundish.access.keys import ANYONE, Principal
 from tundish.core.clock import Clock
 from tundish.core.errors import InvalidRequest, TundishError
+from tundish.core.randomness import random_bytes
 from tundish.http.exchange import Exchange
 from tundish.http.message import HttpRequest
 from tundish.wire import errors, sse
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _JSON = "application/json"
-_EXPOSED = "x-request-id, openai-processing-ms, retry-after, retry-after-ms, x-should-retry"
+_EXPOSED = (
+    "x-request-id, x-tundish-deployment, x-tundish-place, openai-processing-ms, retry-after, retry-after-ms, "
+    "x-should-retry"
+)
 _UNSTREAMED = (("cache-control", "no-store"),)
 _STREAMED = (("content-type", sse.CONTENT_TYPE), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
@@ -27,12 +32,19 @@ class Call:
         self.exchange = exchange
         self.parameters: Mapping[str, str] = {}
         """What the route's `{name}` stands for."""
+        self.sent_body = request.body
+        """As the client sent it; a surface may have completed `request.body`, as with what its path says."""
+        self.encode_error: Callable[[TundishError], bytes] = errors.encode_body
+        """How the route's surface tells an error."""
         self.route = "unknown"
         """The route's path, for metrics."""
         self.status = 0
         """The status that was sent; 0 before."""
         self.origin: str | None = None
         """The web page's origin that may read the answer."""
+        self.principal: Principal = ANYONE
+        """Whose key it came with."""
+        self._answered_by: tuple[tuple[str, str], ...] = ()
         self._clock = clock
         self._began_s = clock.monotonic_s()
         self.id = request_id(request.headers)
@@ -50,15 +62,22 @@ class Call:
         kind = (("content-type", content_type),) if body else ()
         self.exchange.respond(status, [*kind, *_UNSTREAMED, *headers, *self._common()], body)
 
-    def refuse(self, error: TundishError) -> None:
-        """Answer with an error; ends a stream with it when one has begun."""
+    def refuse(self, error: TundishError) -> bytes:
+        """Answer with an error; ends a stream with it when one has begun. What was sent of the body."""
         if self.exchange.over:
-            return
+            return b""
+        body = self.encode_error(error)
         if self.exchange.started:
-            self.exchange.write(errors.encode_event(error))
+            body = sse.encode(body)
+            self.exchange.write(body)
             self.exchange.finish()
         else:
-            self.respond(errors.encode_body(error), status=errors.status(error), headers=errors.headers(error))
+            self.respond(body, status=errors.status(error), headers=errors.headers(error))
+        return body
+
+    def answered_by(self, deployment: str, place: str) -> None:
+        """Name in the response's head who answers, and where."""
+        self._answered_by = (("x-tundish-deployment", _shown(deployment)), ("x-tundish-place", _shown(place)))
 
     def start_stream(self) -> None:
         """The head of a stream of server-sent events; nothing happens when it was sent already."""
@@ -87,7 +106,7 @@ class Call:
 
     def _common(self) -> list[tuple[str, str]]:
         elapsed_ms = round((self._clock.monotonic_s() - self._began_s) * 1000)
-        common = [("x-request-id", self.id), ("openai-processing-ms", str(elapsed_ms))]
+        common = [("x-request-id", self.id), ("openai-processing-ms", str(elapsed_ms)), *self._answered_by]
         if self.origin is not None:
             common += [
                 ("access-control-allow-origin", self.origin),
@@ -105,4 +124,9 @@ def request_id(headers: Mapping[str, str]) -> str:
 
 def new_request_id() -> str:
     """An id that nobody else has."""
-    return f"req_{secrets.token_hex(16)}"
+    return f"req_{random_bytes(16).hex()}"
+
+
+def _shown(name: str) -> str:
+    """A name as a header can hold it."""
+    return name if name.isascii() and name.isprintable() else urllib.parse.quote(name)

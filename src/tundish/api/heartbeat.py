@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tundish.api.call import Call
 from tundish.wire import sse
@@ -18,8 +19,10 @@ class Heartbeat:
     in the stream instead of by its status. One timer for each stream, nothing on the way of an event but a number.
     """
 
-    def __init__(self, call: Call, *, after_s: float) -> None:
+    def __init__(self, call: Call, *, after_s: float, wrote: Callable[[bytes], None]) -> None:
+        """`wrote`: told of what is sent."""
         self._call = call
+        self._tell = wrote
         self._after_s = after_s
         self._loop = asyncio.get_running_loop()
         self._last_s = self._loop.time()
@@ -40,5 +43,6 @@ class Heartbeat:
         if silent_s >= self._after_s:
             self._call.start_stream()
             self._call.exchange.write(sse.PING)
+            self._tell(sse.PING)
             self._last_s, silent_s = self._loop.time(), 0.0
         self._timer = self._loop.call_later(self._after_s - silent_s, self._look)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from tundish.api.tallies import Spread, Tally
 from tundish.core.backend import BackendStatus, Health
 from tundish.dispatch.dispatcher import RequestRecord
+from tundish.routing.table import Circuit
 
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _OUTCOMES_LIMIT = 64
@@ -23,94 +24,102 @@ class Metrics:
     """Observes requests as they end; looks at backends and connections when scraped. Has a registry of its own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._outcomes: set[str] = set()
-        self._models: dict[str, _OfModel] = {}
-        self._http_counters: dict[tuple[str, str, int], Counter] = {}
-        self._requests = Counter(
-            "tundish_requests", "Generations that ended, by outcome.", ["model", "outcome"], registry=self.registry
+        self._requests = Tally(
+            "tundish_requests", "Generations that ended, by outcome.", ["model", "outcome"], registry
         )
-        self._running = Gauge("tundish_requests_running", "Generations now.", ["model"], registry=self.registry)
-        self._duration_s = Histogram(
+        self._running = Tally("tundish_requests_running", "Generations now.", ["model"], registry, gauge=True)
+        self._duration_s = Spread(
             "tundish_request_duration_seconds",
             "From dispatch to the last event.",
-            ["model"],
+            "model",
+            registry,
             buckets=_LATENCY_S,
-            registry=self.registry,
         )
-        self._first_token_s = Histogram(
+        self._first_token_s = Spread(
             "tundish_time_to_first_token_seconds",
             "From dispatch to the first event, waiting for a slot included.",
-            ["model"],
+            "model",
+            registry,
             buckets=_LATENCY_S,
-            registry=self.registry,
         )
-        self._tokens = Counter(
+        self._tokens = Tally(
             "tundish_tokens",
             "Tokens of finished generations; cached ones are part of prompt, reasoning ones of completion.",
             ["model", "kind"],
-            registry=self.registry,
+            registry,
         )
-        self._http_requests = Counter(
+        self._attempts = Tally(
+            "tundish_attempts",
+            "Tries at a deployment that ended, by outcome; several of one request when it failed over.",
+            ["deployment", "outcome"],
+            registry,
+        )
+        self._failovers = Tally("tundish_failovers", "Requests that were tried more than once.", ["model"], registry)
+        self._refusals = Tally(
+            "tundish_refusals",
+            "Requests that nobody might answer, by the constraints that left nobody.",
+            ["model", "constraint"],
+            registry,
+        )
+        self._cost_usd = Tally(
+            "tundish_cost_usd", "What answers have cost, where price and tokens are known.", ["deployment"], registry
+        )
+        self._http_requests = Tally(
             "tundish_http_requests",
             "HTTP requests answered; status 499 is a client that went away before.",
             ["route", "method", "status"],
-            registry=self.registry,
+            registry,
         )
-        ProcessCollector(registry=self.registry)
+        ProcessCollector(registry=registry)
 
     def watch_backends(self, status: Callable[[], Mapping[str, BackendStatus]]) -> None:
         """Show the state of every backend."""
         self.registry.register(_Backends(status))
+
+    def watch_circuits(self, circuits: Callable[[], Mapping[str, Circuit]]) -> None:
+        """Show the circuit of every configured deployment."""
+        self.registry.register(_Circuits(circuits))
 
     def watch_connections(self, count: Callable[[], int]) -> None:
         """Show how many connections are open."""
         Gauge("tundish_http_connections", "Open HTTP connections.", registry=self.registry).set_function(count)
 
     def request_started(self, model: str) -> None:
-        self._of(model).running.inc()
+        self._running.values[(model,)] += 1
 
     def request_ended(self, record: RequestRecord) -> None:
-        of_model = self._of(record.model)
-        of_model.running.dec()
-        of_model.ended(self._bounded(record.outcome)).inc()
-        of_model.duration_s.observe(record.duration_s)
+        model, usage = record.model, record.usage
+        self._running.values[(model,)] -= 1
+        self._requests.values[model, self._bounded(record.outcome)] += 1
+        self._duration_s.observe(model, record.duration_s)
         if record.time_to_first_token_s is not None:
-            of_model.first_token_s.observe(record.time_to_first_token_s)
-        if record.usage is not None:
-            of_model.prompt_tokens.inc(record.usage.prompt_tokens)
-            of_model.cached_tokens.inc(record.usage.cached_tokens)
-            of_model.completion_tokens.inc(record.usage.completion_tokens)
-            of_model.reasoning_tokens.inc(record.usage.reasoning_tokens)
+            self._first_token_s.observe(model, record.time_to_first_token_s)
+        if usage is not None:
+            tokens = self._tokens.values
+            tokens[model, "prompt"] += usage.prompt_tokens
+            tokens[model, "cached"] += usage.cached_tokens
+            tokens[model, "completion"] += usage.completion_tokens
+            tokens[model, "reasoning"] += usage.reasoning_tokens
+        for attempt in record.attempts:
+            self._attempts.values[attempt.deployment, self._bounded(attempt.outcome)] += 1
+        if len(record.attempts) > 1:
+            self._failovers.values[(model,)] += 1
+        if record.decision is not None and not record.decision.order:
+            for constraint in {judged.refusal.constraint for judged in record.decision.judged if judged.refusal}:
+                self._refusals.values[model, constraint] += 1
+        if record.cost_nano_usd:
+            self._cost_usd.values[(record.deployment,)] += record.cost_nano_usd / 1e9
 
     def http_request_ended(self, *, route: str, method: str, status: int) -> None:
         """An HTTP request is over, one way or another."""
-        labels = (route, method if method in _METHODS else "other", status)
-        counter = self._http_counters.get(labels)
-        if counter is None:
-            counter = self._http_counters[labels] = self._http_requests.labels(*labels)
-        counter.inc()
+        self._http_requests.values[route, method if method in _METHODS else "other", str(status)] += 1
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """Content type and text, in the format that the scraper prefers."""
         encode, content_type = choose_encoder(accept)
         return content_type, encode(self.registry)
-
-    def _of(self, model: str) -> _OfModel:
-        found = self._models.get(model)
-        if found is None:
-            found = self._models[model] = _OfModel(
-                requests=self._requests,
-                running=self._running.labels(model),
-                duration_s=self._duration_s.labels(model),
-                first_token_s=self._first_token_s.labels(model),
-                prompt_tokens=self._tokens.labels(model, "prompt"),
-                cached_tokens=self._tokens.labels(model, "cached"),
-                completion_tokens=self._tokens.labels(model, "completion"),
-                reasoning_tokens=self._tokens.labels(model, "reasoning"),
-                model=model,
-            )
-        return found
 
     def _bounded(self, outcome: str) -> str:
         """Codes come from errors, and one day from other servers' errors."""
@@ -119,28 +128,6 @@ class Metrics:
                 return "other"
             self._outcomes.add(outcome)
         return outcome
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class _OfModel:
-    """The series of one model, looked up once: finding one by its labels costs more than counting."""
-
-    model: str
-    requests: Counter
-    running: Gauge
-    duration_s: Histogram
-    first_token_s: Histogram
-    prompt_tokens: Counter
-    cached_tokens: Counter
-    completion_tokens: Counter
-    reasoning_tokens: Counter
-    outcomes: dict[str, Counter] = dataclasses.field(default_factory=dict[str, Counter])
-
-    def ended(self, outcome: str) -> Counter:
-        found = self.outcomes.get(outcome)
-        if found is None:
-            found = self.outcomes[outcome] = self.requests.labels(self.model, outcome)
-        return found
 
 
 class _Backends(Collector):
@@ -162,3 +149,19 @@ class _Backends(Collector):
             queued.add_metric([model], status.queued)
             restarts.add_metric([model], status.restarts)
         yield from (ready, slots, busy, queued, restarts)
+
+
+class _Circuits(Collector):
+    """Asks the circuits when it is scraped."""
+
+    def __init__(self, circuits: Callable[[], Mapping[str, Circuit]]) -> None:
+        self._circuits = circuits
+
+    def collect(self) -> Iterator[Metric]:
+        opened = GaugeMetricFamily("tundish_circuit_open", "1 when it is open, 0.5 half open.", labels=["deployment"])
+        for deployment, circuit in self._circuits().items():
+            opened.add_metric([deployment], _OPEN[circuit])
+        yield opened
+
+
+_OPEN: Mapping[Circuit, float] = {Circuit.CLOSED: 0.0, Circuit.HALF_OPEN: 0.5, Circuit.OPEN: 1.0}

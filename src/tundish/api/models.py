@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tundish.api.call import Call
 from tundish.dispatch.dispatcher import Dispatcher, ServedModel
-from tundish.wire import models
+from tundish.wire import azure, models
 from tundish.wire.models import ModelEntry
 
 
@@ -17,6 +17,10 @@ class Models:
     async def list(self, call: Call) -> None:
         """`GET /v1/models`."""
         call.respond(models.encode_list([_entry(model) for model in self._dispatcher.models()]))
+
+    async def list_as_azure(self, call: Call) -> None:
+        """`GET /openai/models`."""
+        call.respond(azure.encode_list([_entry(model) for model in self._dispatcher.models()]))
 
     async def retrieve(self, call: Call) -> None:
         """`GET /v1/models/{model}`; names may contain slashes."""

@@ -7,19 +7,23 @@ import difflib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tundish.api.call import Call
-from tundish.core.errors import MethodNotAllowed, NotFound
+from tundish.core.errors import MethodNotAllowed, NotFound, TundishError
+from tundish.wire import errors
 
+EncodeError = Callable[[TundishError], bytes]
 Surface = Callable[[Call], Awaitable[None]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One path and what may be done with it. A last segment `{name}` stands for the rest of the path."""
+    """One path and what may be done with it. `{name}` stands for whatever is between what is before and after it."""
 
     path: str
     methods: Mapping[str, Surface]
     public: bool = False
     """Whether no key is needed."""
+    encode_error: EncodeError = errors.encode_body
+    """How this surface tells an error: the body of the response, or of the event that ends a stream."""
 
     @property
     def allowed(self) -> Sequence[str]:
@@ -43,7 +47,7 @@ class Router:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         self._exact = {route.path: route for route in routes if "{" not in route.path}
-        self._prefixes = [(*route.path[:-1].split("{"), route) for route in routes if "{" in route.path]
+        self._patterns = [(*_pattern(route.path), route) for route in routes if "{" in route.path]
         self._paths = [route.path for route in routes]
 
     def find(self, path: str) -> tuple[Route, Mapping[str, str]]:
@@ -55,16 +59,23 @@ class Router:
         route = self._exact.get(path)
         if route is not None:
             return route, {}
-        for prefix, name, prefixed in self._prefixes:
-            if path.startswith(prefix) and len(path) > len(prefix):
-                return prefixed, {name: path[len(prefix) :]}
+        for prefix, name, suffix, matched in self._patterns:
+            if path.startswith(prefix) and path.endswith(suffix) and len(path) > len(prefix) + len(suffix):
+                return matched, {name: path[len(prefix) : len(path) - len(suffix)]}
         raise NotFound(f"There is nothing at {_shown(path)}. {self._advice(path)}")
 
     def _advice(self, path: str) -> str:
         wanted = path[:200].rstrip("/") or "/"
-        same_end = [known for known in self._paths if known.endswith(wanted) and wanted != "/"]
+        same_end = [known for known in self._paths if known.endswith(wanted) and wanted != "/"][:3]
         near = same_end or difflib.get_close_matches(wanted, self._paths, n=3, cutoff=0.5)
         return f"Did you mean {' or '.join(near)}?" if near else f"Paths: {', '.join(self._paths)}."
+
+
+def _pattern(path: str) -> tuple[str, str, str]:
+    """What is before `{name}`, the name, and what is after it."""
+    prefix, _, rest = path.partition("{")
+    name, _, suffix = rest.partition("}")
+    return prefix, name, suffix
 
 
 def _shown(path: str) -> str:

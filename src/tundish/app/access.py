@@ -19,6 +19,8 @@ class Access:
     """The one to show to whoever started the endpoint; None when none is needed."""
     kept_in: Path | None
     """None: it is in the environment, or only in this process."""
+    key_id: str = "anonymous"
+    """What the owner's key is called in receipts."""
 
 
 def open_access(settings: Settings) -> Access:
@@ -27,7 +29,7 @@ def open_access(settings: Settings) -> Access:
         return Access(ring=KeyRing.open(), key=None, kept_in=None)
     if settings.api_key is not None:
         key = settings.api_key.reveal()
-        return Access(ring=KeyRing({"environment": key}), key=key, kept_in=None)
+        return Access(ring=KeyRing({"environment": key}), key=key, kept_in=None, key_id="environment")
     try:
         key = key_file.load_or_create(settings.key_file)
     except OSError as error:
@@ -35,4 +37,4 @@ def open_access(settings: Settings) -> Access:
             f"The key cannot be kept in {settings.key_file} ({error.strerror or error}). "
             "Set TUNDISH_DATA_DIR to a folder that can be written, or TUNDISH_API_KEY to a key of your own."
         ) from error
-    return Access(ring=KeyRing({"generated": key}), key=key, kept_in=settings.key_file)
+    return Access(ring=KeyRing({"generated": key}), key=key, kept_in=settings.key_file, key_id="generated")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from tundish import __version__
@@ -15,18 +15,26 @@ from tundish.api.guard import Guard
 from tundish.api.metrics import Metrics
 from tundish.app.access import open_access
 from tundish.app.library import open_library
-from tundish.app.models import Models
+from tundish.app.models import FindWeights, Models
 from tundish.app.neighbours import Neighbours
 from tundish.app.neighbours import parse as parse_neighbour
+from tundish.app.records import Records
+from tundish.app.site import SiteInForce
+from tundish.app.site_objects import ConfiguredObjects
 from tundish.catalog import fit
 from tundish.catalog.hardware import Hardware
+from tundish.config.loader import load
+from tundish.config.site import SiteConfig
 from tundish.core.clock import Clock, SystemClock
 from tundish.deployments.fleet import Fleet
 from tundish.deployments.spec import LoadRules
 from tundish.dispatch.dispatcher import Dispatcher
+from tundish.dispatch.settlement import Settlement
 from tundish.engines import hardware
-from tundish.http.server import HttpServer, Limits
-from tundish.settings import Settings
+from tundish.http.server import HttpServer, Limits, ServerTls
+from tundish.settings import EMBEDDED_MODEL, Settings, process_environment
+from tundish.store.database import Database
+from tundish.store.site_objects import SiteObjectStore
 
 _LAST_WORDS_S = 2.0
 """For streams to be told why they end."""
@@ -43,11 +51,12 @@ class Endpoint:
 
         Raises:
             InvalidSetting: a key that cannot be kept, a model that is not there.
+            TlsUnusable: a certificate that cannot be used.
         """
         self._settings = settings
         self._clock = clock
         self._models = Models(settings, open_library(settings, clock), clock=clock)
-        self._named = self._models.named()
+        self._named: Mapping[str, FindWeights] = {} if _is_configured_instead(settings) else self._models.named()
         self.access = open_access(settings)
         self.metrics = Metrics()
         self.fleet = Fleet(
@@ -55,7 +64,24 @@ class Endpoint:
             clock=clock,
             rules=LoadRules(on_demand=settings.load_on_demand, queue_limit=settings.queue_limit),
         )
-        self.dispatcher = Dispatcher(backends=self.fleet.backends, observer=self.metrics, clock=clock, welcoming=False)
+        database = Database(settings.store_file)
+        self.records = Records(settings, database)
+        self._settlement = Settlement(observer=self.metrics, receipts=None)
+        self.dispatcher = Dispatcher(
+            backends=self.fleet.backends,
+            settlement=self._settlement,
+            conversations=self.records.conversations,
+            clock=clock,
+            welcoming=False,
+        )
+        self.site = SiteInForce(
+            fleet=self.fleet,
+            models=self._models,
+            access=self.access,
+            environment=process_environment(),
+            swap=self.dispatcher.swap,
+        )
+        self._objects = ConfiguredObjects(settings.config, SiteObjectStore(database), self.site.put_in_force)
         neighbours = [parse_neighbour(given) for given in settings.servers]
         self._neighbours = Neighbours(neighbours, self.fleet, clock=clock)
         self._watching: asyncio.Task[None] | None = None
@@ -73,12 +99,15 @@ class Endpoint:
             stop=self.ask_to_stop,
             clock=clock,
             deployments=Deployments(self.fleet, self._models.find_deployment),
+            site_objects=self._objects,
+            reload=self.reload,
         )
         self._server = HttpServer(
             application,
             limits=Limits(body_bytes=settings.max_body_bytes),
             refuse=application.refuse,
             admit=application.admit,
+            tls=None if settings.tls_cert is None else ServerTls(settings.tls_cert, settings.tls_key),
         )
         self.metrics.watch_connections(lambda: self._server.connections)
         self.url = ""
@@ -102,7 +131,8 @@ class Endpoint:
         host = self._settings.host
         port = await self._server.listen(host, self._settings.port)
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
-        self.url = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
+        scheme = "http" if self._settings.tls_cert is None else "https"
+        self.url = f"{scheme}://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
 
     async def load(self) -> None:
         """Put the models to work: those that the settings name are loaded, the library's others wait for a request.
@@ -110,13 +140,16 @@ class Endpoint:
         Raises:
             ModelFileInvalid, DoesNotFit, ModelLoadFailed: one that was named cannot be; the others are given up.
         """
+        config = await self._configuration()
+        await self.records.open(config, self._settlement)
+        await self.site.put_in_force(config)
         machine = await asyncio.to_thread(hardware.snapshot)
         for spec in await asyncio.to_thread(self._models.deployments, self._named, machine):
             self.fleet.add(spec)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._welcome(machine))
-                for name in self._named:
+                for name in self.names:
                     group.create_task(self.fleet.load(name))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
@@ -124,16 +157,33 @@ class Endpoint:
     async def _welcome(self, machine: Hardware) -> None:
         """Take requests as soon as every model that there is has a name here."""
         if self._settings.serve_library:
-            for spec in await asyncio.to_thread(self._models.on_demand, list(self._named), machine):
+            taken = [*self._named, *self.fleet.backends]
+            for spec in await asyncio.to_thread(self._models.on_demand, taken, machine):
                 self.fleet.add(spec)
         await self._neighbours.look()
         self._watching = asyncio.create_task(self._neighbours.watch())
-        self.dispatcher.welcome_requests(needed=list(self._named))
+        self.dispatcher.welcome_requests(needed=self.names)
+
+    async def reload(self) -> tuple[str, tuple[str, ...]]:
+        """Read the configuration again and put it in force; its version, and what is odd about it.
+
+        Raises:
+            ConfigInvalid: with everything that is wrong; the old one stays in force.
+            TundishError: it cannot be put in force; likewise.
+        """
+        config = await self._objects.load()
+        await self.site.put_in_force(config)
+        return config.version, tuple(str(warning) for warning in config.warnings)
+
+    async def _configuration(self) -> SiteConfig:
+        if self._settings.config is None and not self._settings.store_file.exists():
+            return await asyncio.to_thread(load, None)
+        return await self._objects.load()
 
     @property
     def names(self) -> Sequence[str]:
-        """The models that the settings name."""
-        return list(self._named)
+        """The models that are loaded from the start: those that the settings name, and pinned ones of the site."""
+        return [*self._named, *self.site.pinned]
 
     def _budget_bytes(self) -> int:
         """What all models together may take: what is free now, and what they have."""
@@ -149,6 +199,7 @@ class Endpoint:
             version=__version__,
             key_file=None if kept_in is None else str(kept_in),
             key_required=self.access.key is not None,
+            certificate_file=None if self._settings.tls_cert is None else str(self._settings.tls_cert.absolute()),
         )
 
     async def drain(self) -> None:
@@ -171,6 +222,14 @@ class Endpoint:
         await self.fleet.stop()
         await self._server.wait_idle(_LAST_WORDS_S)
         await self._server.close()
+        await self.dispatcher.stop()
+        await self.site.close()
+        await self.records.close()
+
+
+def _is_configured_instead(settings: Settings) -> bool:
+    """Whether the site's deployments take the place of the models that are loaded when nobody says anything."""
+    return settings.config is not None and settings.models == (EMBEDDED_MODEL,)
 
 
 @asynccontextmanager

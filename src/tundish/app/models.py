@@ -36,12 +36,13 @@ class Models:
         self._settings = settings
         self._library = library
         self._clock = clock
-        self._wishes = Wishes(
+        self.wishes = Wishes(
             context_length=settings.context_length,
             slots=settings.slots,
             threads=settings.threads,
             gpu_layers=settings.gpu_layers,
         )
+        """What the settings say."""
 
     def named(self) -> Mapping[str, FindWeights]:
         """The models that the settings name: name → where its weights are found.
@@ -104,10 +105,16 @@ class Models:
             specs.append(spec)
         return specs
 
-    def deployment(self, name: str, find: FindWeights, hardware: Hardware) -> DeploymentSpec:
-        """What it takes to have one model in memory while it is used; raises as `deployments` does."""
+    def deployment(
+        self, name: str, find: FindWeights, hardware: Hardware, wishes: Wishes | None = None
+    ) -> DeploymentSpec:
+        """What it takes to have one model in memory while it is used; raises as `deployments` does.
+
+        `wishes`: the deployment's own; None is what the settings say.
+        """
         budget = fit.budget_bytes(hardware.memory)
-        return self._spec(name, find, gguf.read(find()), hardware, budget, keep_alive_s=self._settings.keep_alive_s)
+        keep_alive_s = self._settings.keep_alive_s
+        return self._spec(name, find, gguf.read(find()), hardware, budget, keep_alive_s=keep_alive_s, wishes=wishes)
 
     def find_deployment(self, name: str) -> DeploymentSpec:
         """`deployment` of a name in the library, on this machine as it is now. Never of a file: clients call this."""
@@ -138,8 +145,9 @@ class Models:
         memory_bytes: int,
         *,
         keep_alive_s: float,
+        wishes: Wishes | None = None,
     ) -> DeploymentSpec:
-        wishes = dataclasses.replace(self._wishes, memory_bytes=memory_bytes)
+        wishes = dataclasses.replace(wishes or self.wishes, memory_bytes=memory_bytes)
         plan = fit.plan(facts, hardware, wishes)
         return DeploymentSpec(
             name=name,
@@ -150,6 +158,8 @@ class Models:
                 queue_limit=self._settings.queue_limit,
                 load_timeout_s=self._settings.load_timeout_s,
                 clock=self._clock,
+                prefix_folder=self._settings.prefix_folder,
+                prefix_cache_bytes=self._settings.prefix_cache_mib * 2**20,
             ),
             memory_bytes=plan.memory_bytes,
             keep_alive_s=keep_alive_s,

@@ -15,6 +15,7 @@ from typing import TextIO
 from tundish import __version__
 from tundish.access import endpoint_file
 from tundish.app.endpoint import Endpoint, endpoint
+from tundish.core.errors import TundishError
 from tundish.settings import Settings
 
 _log = logging.getLogger("tundish")
@@ -57,7 +58,7 @@ def _allow_many_connections() -> None:
 
 async def _serve(settings: Settings, out: TextIO) -> None:
     async with endpoint(settings) as running:
-        with _signals(running.ask_to_stop):
+        with _signals(running.ask_to_stop), _reloading(running):
             stop = asyncio.ensure_future(running.stop_asked())
             load = asyncio.ensure_future(running.load())
             try:
@@ -116,9 +117,41 @@ def _signals(act: Callable[[], None]) -> Generator[None, None, None]:
                 loop.remove_signal_handler(number)
 
 
+@contextlib.contextmanager
+def _reloading(running: Endpoint) -> Generator[None, None, None]:
+    """While active, SIGHUP reads the configuration again; where there is no SIGHUP, `POST /tundish/v1/reload` does."""
+    if sys.platform == "win32":
+        yield
+        return
+    loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(running))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        for task in tasks:
+            task.cancel()
+
+
+async def _reload(running: Endpoint) -> None:
+    try:
+        version, _ = await running.reload()
+    except TundishError as error:
+        _log.error("The configuration was not reloaded; the old one stays in force.\n%s", error)
+    else:
+        _log.info("The configuration %s is in force.", version[:12])
+
+
 def _banner(running: Endpoint) -> str:
     access = running.access
-    first = running.names[0]
+    names = [model.name for model in running.dispatcher.models()]
+    first = next(iter((*running.names, *names)), "MODEL")
     shown_key = "none needed" if access.key is None else "the one in TUNDISH_API_KEY"
     if access.kept_in is not None:
         shown_key = f"{access.key}   (kept in {access.kept_in})"
@@ -126,7 +159,7 @@ def _banner(running: Endpoint) -> str:
     return f"""\
 Tundish {__version__} is ready: {running.url}/v1
 Key:    {shown_key}
-Models: {", ".join(running.fleet.backends)}
+Models: {", ".join(names)}
 
 from openai import OpenAI
 client = OpenAI(base_url="{running.url}/v1", api_key="{call_key}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import psutil
@@ -16,19 +17,28 @@ from tundish import app
 from tundish.access import endpoint_file, key_file
 from tundish.access.endpoint_file import EndpointRecord
 from tundish.access.keys import generate_key
+from tundish.api.site import SiteObjects
 from tundish.app.models import is_file
+from tundish.cli.pull_screen import StatusLine
 from tundish.core.errors import InvalidRequest, NotFound, TundishError, Unauthenticated
 from tundish.core.events import GenerationEvent
+from tundish.core.json_value import JsonObject
 from tundish.core.request import Request
+from tundish.http import tls
 from tundish.http.client import HttpClient, Origin, Timeouts
 from tundish.settings import Secret, Settings
-from tundish.wire import chat_completions, deployments, endpoint_status, models
+from tundish.wire import chat_completions, deployments, endpoint_status, models, site_objects
 from tundish.wire import errors as wire_errors
 from tundish.wire.deployments import DeploymentEntry, DeploymentList
+from tundish.wire.site_objects import SiteObject
 
 _POLL_S = 0.05
 _PROBE_S = 5.0
+_LOOK_S = 0.5
 _DEPLOYMENTS = "/tundish/v1/deployments"
+_SITE = "/tundish/v1/site"
+_IN_PATH = "/:@+"
+"""Of what names may hold, what a path may hold as it is."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +59,7 @@ class EndpointClient:
     def __init__(self, record: EndpointRecord, key: str | None) -> None:
         self._record = record
         self._key = key
-        self._http = HttpClient(Origin.of(record.url), timeouts=Timeouts(connect_s=5.0))
+        self._http = HttpClient(_origin(record), timeouts=Timeouts(connect_s=5.0))
 
     @property
     def url(self) -> str:
@@ -105,6 +115,11 @@ class EndpointClient:
         body = deployments.encode_request(model, keep_alive_text=keep_alive, force=force)
         return deployments.decode(await self._call("POST", f"{_DEPLOYMENTS}/{action}", body))
 
+    @property
+    def site_objects(self) -> SiteObjects:
+        """The places, deployments and routes of its site."""
+        return _RemoteSiteObjects(self._call)
+
     async def stop(self) -> None:
         """Ask it to stop and wait until its process has ended, and with it whatever its models held."""
         await self._call("POST", "/tundish/v1/stop", b"{}")
@@ -125,6 +140,33 @@ class EndpointClient:
     def _headers(self) -> Mapping[str, str]:
         authorization = {} if self._key is None else {"authorization": f"Bearer {self._key}"}
         return {"content-type": "application/json", **authorization}
+
+
+class _RemoteSiteObjects:
+    """See `api.site.SiteObjects`."""
+
+    def __init__(self, call: Callable[..., Awaitable[bytes]]) -> None:
+        self._call = call
+
+    async def list(self, kind: str) -> Sequence[SiteObject]:
+        return site_objects.decode_list(await self._call("GET", f"{_SITE}/{kind}"))
+
+    async def show(self, kind: str, name: str) -> SiteObject:
+        return site_objects.decode(await self._call("GET", f"{_SITE}/{kind}/{quote(name, safe=_IN_PATH)}"))
+
+    async def add(self, kind: str, name: str, fields: JsonObject) -> SiteObject:
+        return site_objects.decode(await self._call("POST", f"{_SITE}/{kind}", site_objects.encode_new(name, fields)))
+
+    async def remove(self, kind: str, name: str) -> None:
+        await self._call("POST", f"{_SITE}/{kind}/remove", site_objects.encode_name(name))
+
+
+def _origin(record: EndpointRecord) -> Origin:
+    """Its certificate is in a file of this machine, which says more than any authority could."""
+    origin = Origin.of(record.url)
+    if record.certificate_file is None:
+        return origin
+    return dataclasses.replace(origin, tls=tls.pinned(Path(record.certificate_file)))
 
 
 @asynccontextmanager
@@ -220,6 +262,8 @@ async def _private(settings: Settings, model: str | None) -> AsyncGenerator[Endp
         settings,
         host="127.0.0.1",
         port=0,
+        tls_cert=None,
+        tls_key=None,
         auth=True,
         api_key=Secret(key),
         models=settings.models if model is None else (model,),
@@ -229,9 +273,24 @@ async def _private(settings: Settings, model: str | None) -> AsyncGenerator[Endp
     async with app.endpoint(own) as running:
         if sys.stderr.isatty():
             print("Loading the model; `tundish serve` in another terminal would keep it loaded.", file=sys.stderr)
-        await running.load()
+        await _load(running)
         client = EndpointClient(running.record(), key)
         try:
             yield client
         finally:
             client.close()
+
+
+async def _load(running: app.Endpoint) -> None:
+    """Load its models, and say on stderr how far that is."""
+    line = StatusLine()
+    loading = asyncio.ensure_future(running.load())
+    try:
+        while not (await asyncio.wait([loading], timeout=_LOOK_S))[0]:
+            for name, status in sorted(running.dispatcher.unready().items()):
+                if status.detail and sys.stderr.isatty():
+                    line.show(f"{name}: {status.detail}")
+        await loading
+    finally:
+        line.end()
+        loading.cancel()

@@ -8,7 +8,24 @@ import typing
 from collections.abc import Sequence
 
 from tundish import __version__, settings
-from tundish.cli import chat, doctor, load, model, ps, run, serve, status, stop, unload
+from tundish.cli import (
+    chat,
+    config,
+    demo,
+    doctor,
+    explain,
+    load,
+    model,
+    ps,
+    receipts,
+    run,
+    serve,
+    site_objects,
+    status,
+    stop,
+    unload,
+    usage,
+)
 from tundish.cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Command
 from tundish.cli.machine import this_machine
 from tundish.core.errors import TundishError
@@ -24,11 +41,18 @@ COMMANDS: tuple[Command, ...] = (
     load.COMMAND,
     unload.COMMAND,
     doctor.COMMAND,
+    config.COMMAND,
+    *site_objects.COMMANDS,
+    receipts.COMMAND,
+    explain.COMMAND,
+    usage.COMMAND,
+    demo.COMMAND,
 )
 
 _DESCRIPTION = """\
 One OpenAI-compatible endpoint in front of every place where a team's models run.
 
+  tundish demo                            a site, a cloud and a handful of requests, shown in a minute
   tundish serve                           start the endpoint with the embedded gpt-oss-nano
   tundish serve --model gpt-oss-20b.gguf  start it with a model of yours
   tundish chat                            talk to it

@@ -45,12 +45,12 @@ def _configure(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, dest=field.name, type=kind, metavar=_METAVARS[kind], help=text + shown)
 
 
-_METAVARS: Mapping[type, str] = {int: "N", float: "SECONDS", str: "TEXT", Path: "FOLDER"}
+_METAVARS: Mapping[type, str] = {int: "N", float: "SECONDS", str: "TEXT", Path: "FILE"}
 
 
-def _flag_type(hint: typing.Any) -> type[int | float | str]:
+def _flag_type(hint: typing.Any) -> type[int | float | str | Path]:
     kinds = typing.get_args(hint) or (hint,)
-    return next(kind for kind in (int, float, str) if kind in kinds)
+    return next(kind for kind in (int, float, str, Path) if kind in kinds)
 
 
 def _overrides(arguments: argparse.Namespace) -> Mapping[str, object]:

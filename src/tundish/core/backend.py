@@ -23,6 +23,8 @@ class Capabilities:
     reasoning_effort: bool = True
     logprobs: bool = True
     completions: bool = True
+    continues: bool = False
+    """Whether it goes on from `Request.answer_begun` as if it had said that itself."""
 
 
 class Health(enum.Enum):

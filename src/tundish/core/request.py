@@ -169,6 +169,8 @@ class Request:
     n: int = 1
     keep_alive_s: float | None = None
     """Seconds that a local model stays loaded after this, infinity for ever; None is up to its deployment."""
+    answer_begun: str = ""
+    """How the answer begins already: only the rest is generated. For backends that can (`Capabilities.continues`)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,38 @@
-"""From a model's name to a running generation, observed from its first event to its last."""
+"""From a route's name to a running answer: label, decide, try, fail over, settle."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import random
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import aclosing
-from typing import Protocol
 
 from tundish.core.backend import Backend, BackendStatus, Capabilities, Health
 from tundish.core.clock import Clock
 from tundish.core.errors import ModelNotFound, TundishError, Unavailable
-from tundish.core.events import Finished, GenerationEvent, Usage
+from tundish.core.events import GenerationEvent
 from tundish.core.request import CompletionRequest, Request
+from tundish.dispatch.answers import EventAnswer
+from tundish.dispatch.attempts import Attempts
+from tundish.dispatch.journal import Journal
+from tundish.dispatch.labels import Conversations, Labels
+from tundish.dispatch.observer import Observer, RequestRecord
+from tundish.dispatch.refused import nobody_may_answer
+from tundish.dispatch.retry import RetryBudget
+from tundish.dispatch.run import Run
+from tundish.dispatch.settlement import Settlement
+from tundish.dispatch.shadows import Shadows
+from tundish.dispatch.site import Site
+from tundish.dispatch.snapshots import Snapshots
+from tundish.dispatch.sticky import Sticky
+from tundish.dispatch.work import ReadyWork, Work
+from tundish.routing.decide import decide
+from tundish.routing.decision import Ask, Decision
+from tundish.routing.table import Circuit, Snapshot
+
+__all__ = ["Dispatcher", "Observer", "RequestRecord", "ServedModel"]
+
+_LOOK_AT_CLOCK_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,64 +44,84 @@ class ServedModel:
     """Unix time at which it was put to work."""
     owner: str
     capabilities: Capabilities | None
-    """None until its backend is ready."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRecord:
-    """What became of one request."""
-
-    model: str
-    outcome: str
-    """`ok`, `cancelled` (the client went away) or an error's code."""
-    duration_s: float
-    time_to_first_token_s: float | None
-    """None when nothing was generated."""
-    usage: Usage | None
-    """None unless the backend finished."""
-
-
-class Observer(Protocol):
-    """Told of every request; must be quick and must not raise."""
-
-    def request_started(self, model: str) -> None:
-        """A generation begins."""
-        ...
-
-    def request_ended(self, record: RequestRecord) -> None:
-        """It ended, one way or another; called exactly once for each start."""
-        ...
+    """None until its backend is ready, and of a route, whose deployments may differ."""
 
 
 class Dispatcher:
-    """Runs requests on the backends it was given; the mapping may change while it works."""
+    """Runs requests at the site it was given; `swap` puts another in its place while it works."""
 
     def __init__(
-        self, *, backends: Mapping[str, Backend], observer: Observer, clock: Clock, welcoming: bool = True
+        self,
+        *,
+        site: Site | None = None,
+        backends: Mapping[str, Backend] | None = None,
+        observer: Observer | None = None,
+        settlement: Settlement | None = None,
+        conversations: Conversations | None = None,
+        clock: Clock,
+        welcoming: bool = True,
+        decide: Callable[[Snapshot, Ask], Decision] = decide,
     ) -> None:
-        """`welcoming`: whether requests are taken before `welcome_requests` is called."""
-        self._backends = backends
-        self._observer = observer
+        """
+        Args:
+            site: what is configured, and its backends.
+            backends: instead of a site: each is offered under its own name; the mapping may change while they work.
+            observer: told of every request; or:
+            settlement: how requests are settled.
+            conversations: which class each had.
+            clock: the time.
+            welcoming: whether requests are taken before `welcome_requests` is called.
+            decide: who may answer; pure.
+        """
+        self._decide_who = decide
+        if settlement is None:
+            if observer is None:
+                raise ValueError("A dispatcher needs an observer or a settlement.")
+            settlement = Settlement(observer=observer, receipts=None)
+        self._settlement = settlement
         self._clock = clock
+        self._snapshots = Snapshots(site or Site(backends=backends or {}), clock)
+        self._labels = Labels(conversations or Conversations())
+        self._sticky = Sticky()
+        self._budgets: dict[str, RetryBudget] = {}
+        self._shadows = Shadows()
         self._created_s = int(clock.now().timestamp())
+        self._unix_offset_s = 0.0
+        self._looked_s = -math.inf
         self._needed: Collection[str] | None = None
         self._unwelcome = None if welcoming else "This endpoint is starting. Send the request again in a moment."
 
+    # --- what there is ---
+
     def models(self) -> Sequence[ServedModel]:
-        """Every model that can be named, by name."""
-        return [self._served(name, backend) for name, backend in sorted(self._backends.items())]
+        """Every name that can be asked: routes, and deployments on their own."""
+        return [self._served(name) for name in sorted(self._snapshots.table().routes)]
 
     def model(self, name: str) -> ServedModel:
-        """One model.
+        """One of them.
 
         Raises:
             ModelNotFound: with the known names.
         """
-        return self._served(name, self._backend(name))
+        routes = self._snapshots.table().routes
+        if name not in routes:
+            raise ModelNotFound(model=name, known=list(routes))
+        return self._served(name)
 
     def status(self) -> Mapping[str, BackendStatus]:
-        """Each model's backend, now."""
+        """Each deployment's backend, now."""
         return {name: backend.status() for name, backend in self._backends.items()}
+
+    @property
+    def site(self) -> Site:
+        """What new requests are dispatched to."""
+        return self._snapshots.site
+
+    def circuits(self) -> Mapping[str, Circuit]:
+        """Each configured deployment's circuit, now."""
+        now_s = self._clock.monotonic_s()
+        configured = self._snapshots.site.table.deployments
+        return {name: self._snapshots.standing(name).breaker.state(now_s) for name in configured}
 
     @property
     def ready(self) -> bool:
@@ -89,9 +130,10 @@ class Dispatcher:
 
     def unready(self) -> Mapping[str, BackendStatus]:
         """The needed models that cannot be used now."""
-        needed = self._backends if self._needed is None else self._needed
-        backends = {name: self._backends[name] for name in needed if name in self._backends}
-        return {name: backend.status() for name, backend in backends.items() if not _is_usable(backend)}
+        backends = self._backends
+        needed = backends if self._needed is None else self._needed
+        found = {name: backends[name] for name in needed if name in backends}
+        return {name: backend.status() for name, backend in found.items() if not _is_usable(backend)}
 
     @property
     def unwelcome(self) -> str | None:
@@ -110,65 +152,179 @@ class Dispatcher:
         """From now on new requests get `Unavailable`; running ones go on."""
         self._unwelcome = "This endpoint is shutting down. Send the request again when it is back."
 
+    def swap(self, site: Site) -> None:
+        """Dispatch new requests to `site`. Running ones end as they began, at the site that was in force for them."""
+        self._snapshots.swap(site)
+        self._budgets.clear()
+
+    async def stop(self) -> None:
+        """End what runs for nobody."""
+        await self._shadows.stop()
+
+    # --- requests ---
+
+    def begin(self, work: Work) -> Run:
+        """Decide who may answer; the run is closed by the caller, whatever becomes of it.
+
+        Raises:
+            Unavailable: no requests are taken; or nobody may answer: the message says which constraint left nobody.
+            ModelNotFound: there is no such route.
+            InvalidRequest: it claims a data class that does not exist, or no deployment could ever answer it.
+        """
+        self._check_welcome()
+        now_s = self._clock.monotonic_s()
+        snapshot = self._snapshot_for(work.route, now_s)
+        journal = self._journal(work, snapshot, now_s)
+        try:
+            decision = self._decide(work, snapshot, journal, now_s)
+        except TundishError as error:
+            journal.outcome = error.code
+            journal.wrote(work.refused(error))
+            self._settlement.settle(journal, self._clock.monotonic_s(), observed=False)
+            raise
+        self._settlement.observer.request_started(work.route)
+        try:
+            if not decision.order:
+                raise nobody_may_answer(snapshot, decision, work)
+        except TundishError as error:
+            journal.outcome = error.code
+            journal.wrote(work.refused(error))
+            self._settlement.settle(journal, self._clock.monotonic_s(), observed=True)
+            raise
+        run = self._run(work, journal, decision.order, observed=True)
+        if decision.shadow is not None:
+            shadow = decision.shadow
+            self._shadows.mirror(
+                lambda: self._shadow(work, snapshot, journal, shadow), limit=self._snapshots.site.rules.shadows
+            )
+        return run
+
     def generate(self, request: Request) -> AsyncGenerator[GenerationEvent, None]:
         """Answer a conversation; see `Backend.generate` for what it raises."""
-        return self._observed(request.model, lambda backend: backend.generate(request))
+        return self._events(ReadyWork(request.model, "chat_completions", lambda backend: backend.generate(request)))
 
     def complete(self, request: CompletionRequest) -> AsyncGenerator[GenerationEvent, None]:
         """Continue raw text; see `Backend.complete`."""
-        return self._observed(request.model, lambda backend: backend.complete(request))
+        return self._events(ReadyWork(request.model, "completions", lambda backend: backend.complete(request)))
 
-    async def _observed(
-        self, model: str, begin: Callable[[Backend], AsyncGenerator[GenerationEvent, None]]
-    ) -> AsyncGenerator[GenerationEvent, None]:
-        if self._unwelcome is not None:
-            raise Unavailable(self._unwelcome)
-        backend = self._backend(model)
-        self._observer.request_started(model)
-        started_s = self._clock.monotonic_s()
-        first_s: float | None = None
-        usage: Usage | None = None
-        outcome = "cancelled"
+    async def _events(self, work: Work) -> AsyncGenerator[GenerationEvent, None]:
+        run = self.begin(work)
+        failure: BaseException | None = None
         try:
-            async with aclosing(begin(backend)) as events:
-                async for event in events:
-                    if first_s is None:
-                        first_s = self._clock.monotonic_s()
-                    if isinstance(event, Finished):
-                        usage = event.usage
-                    yield event
-            outcome = "ok"
-        except TundishError as error:
-            outcome = error.code
-            raise
-        except Exception:
-            outcome = "internal_error"
+            answer = await run.open()
+            assert isinstance(answer, EventAnswer)  # noqa: S101 - work without bytes is never relayed
+            while (event := await answer.next()) is not None:
+                yield event
+            run.complete()
+        except BaseException as error:
+            failure = error
             raise
         finally:
-            if outcome == "cancelled" and usage is not None:
-                outcome = "ok"  # the consumer stopped reading after the last event: nothing was cut short
-            self._observer.request_ended(
-                RequestRecord(
-                    model=model,
-                    outcome=outcome,
-                    duration_s=self._clock.monotonic_s() - started_s,
-                    time_to_first_token_s=None if first_s is None else first_s - started_s,
-                    usage=usage,
-                )
-            )
+            await run.close(failure)
 
-    def _backend(self, name: str) -> Backend:
+    # --- the steps ---
+
+    def _check_welcome(self) -> None:
+        if self._unwelcome is not None:
+            raise Unavailable(self._unwelcome)
+        receipts = self._settlement.receipts
+        problem = None if receipts is None else receipts.accepting
+        if problem is not None:
+            raise Unavailable(problem, retry_after_s=5.0)
+
+    def _snapshot_for(self, route: str, now_s: float) -> Snapshot:
+        snapshot = self._snapshots.current(now_s)
+        if route not in snapshot.table.routes and route in self._snapshots.table().routes:
+            snapshot = self._snapshots.current(now_s)  # it has come since the last look
+        return snapshot
+
+    def _journal(self, work: Work, snapshot: Snapshot, now_s: float) -> Journal:
+        return Journal(
+            work,
+            snapshot.table,
+            started_s=now_s,
+            arrived_us=self._unix_us(now_s),
+            digests=self._settlement.receipts is not None,
+        )
+
+    def _unix_us(self, now_s: float) -> int:
+        """The wall clock at a monotonic time. It is looked at once a second: asking for its time zone is not cheap."""
+        if not 0 <= now_s - self._looked_s < _LOOK_AT_CLOCK_S:
+            self._looked_s = now_s
+            self._unix_offset_s = self._clock.now().timestamp() - now_s
+        return int((self._unix_offset_s + now_s) * 1_000_000)
+
+    def _decide(self, work: Work, snapshot: Snapshot, journal: Journal, now_s: float) -> Decision:
+        table = snapshot.table
+        route = table.routes.get(work.route)
+        if route is None:
+            raise ModelNotFound(model=work.route, known=list(table.routes))
+        journal.label = label = self._labels.label(
+            table.policy,
+            route_default=route.default_class,
+            project=work.caller.data_class,
+            header=work.claimed_class,
+            conversations=work.conversations,
+        )
+        conversation = work.conversations[0] if work.conversations else None
+        ask = Ask(
+            route=work.route,
+            label=label,
+            needs=work.needs,
+            prompt_tokens=work.prompt_tokens,
+            max_output_tokens=work.max_output_tokens,
+            expected_output_tokens=self._settlement.expected_output_tokens(work.route, now_s),
+            conversation=conversation,
+            stuck_to=self._sticky.deployment(work.route, conversation) if conversation and route.sticky else None,
+            draw=random.random(),
+        )
+        journal.decision = decision = self._decide_who(snapshot, ask)
+        return decision
+
+    def _run(self, work: Work, journal: Journal, order: tuple[str, ...], *, observed: bool) -> Run:
+        site = self._snapshots.site
+        budget = self._budgets.get(work.route)
+        if budget is None:
+            budget = self._budgets[work.route] = RetryBudget(site.retry_rules(work.route))
+        budget.earn()
+        attempts = Attempts(
+            order, site=site, snapshots=self._snapshots, budget=budget, journal=journal, clock=self._clock
+        )
+        return Run(
+            work=work,
+            route=journal.table.routes[work.route],
+            site=site,
+            attempts=attempts,
+            journal=journal,
+            clock=self._clock,
+            close=self._close_observed if observed else self._close_unobserved,
+        )
+
+    def _shadow(self, work: Work, snapshot: Snapshot, of: Journal, deployment: str) -> Run:
+        journal = self._journal(work, snapshot, self._clock.monotonic_s())
+        journal.label, journal.decision, journal.shadow_of = of.label, of.decision, work.request_id
+        return self._run(work, journal, (deployment,), observed=False)
+
+    def _close_observed(self, run: Run) -> None:
+        work, journal = run.work, run.journal
+        if work.conversations and journal.deployment:
+            self._sticky.stick(work.route, work.conversations[0], journal.deployment)
+        self._settlement.settle(journal, self._clock.monotonic_s(), observed=True)
+
+    def _close_unobserved(self, run: Run) -> None:
+        self._settlement.settle(run.journal, self._clock.monotonic_s(), observed=False)
+
+    @property
+    def _backends(self) -> Mapping[str, Backend]:
+        return self._snapshots.site.backends
+
+    def _served(self, name: str) -> ServedModel:
         backend = self._backends.get(name)
-        if backend is None:
-            raise ModelNotFound(model=name, known=list(self._backends))
-        return backend
-
-    def _served(self, name: str, backend: Backend) -> ServedModel:
         return ServedModel(
             name=name,
             created_s=self._created_s,
             owner="tundish",
-            capabilities=backend.capabilities if _is_usable(backend) else None,
+            capabilities=backend.capabilities if backend is not None and _is_usable(backend) else None,
         )
 
 

@@ -18,6 +18,7 @@ ROUTER = Router(
         Route(path="/v1/completions", methods={"POST": surface}),
         Route(path="/v1/models", methods={"GET": surface}),
         Route(path="/v1/models/{model}", methods={"GET": surface}),
+        Route(path="/openai/deployments/{deployment}/completions", methods={"POST": surface}),
         Route(path="/healthz", methods={"GET": surface}, public=True),
     ]
 )
@@ -28,6 +29,15 @@ def test_paths() -> None:
     route, parameters = ROUTER.find("/v1/models/openai/gpt-oss-20b")
     assert route.path == "/v1/models/{model}"
     assert parameters == {"model": "openai/gpt-oss-20b"}
+    route, parameters = ROUTER.find("/openai/deployments/ollama/qwen/completions")
+    assert route.path == "/openai/deployments/{deployment}/completions"
+    assert parameters == {"deployment": "ollama/qwen"}
+
+
+@pytest.mark.parametrize("path", ["/openai/deployments/completions", "/openai/deployments//completions"])
+def test_a_name_is_not_empty(path: str) -> None:
+    with pytest.raises(NotFound):
+        ROUTER.find(path)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
         decode_members(body)
 
 
-@pytest.mark.parametrize("value", [b"1", b"[]", b"{}", b"true", b'"\xed\xa0\x80"', b'"\\ud800"'])
+@pytest.mark.parametrize("value", [b"1", b"[]", b"{}", b"true", b'"\xed\xa0\x80"'])
 def test_a_text_that_is_none(value: bytes) -> None:
     with pytest.raises(InvalidRequest, match="model"):
         decode_members(b'{"model": ' + value + b"}").text("model")

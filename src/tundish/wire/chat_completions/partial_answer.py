@@ -25,13 +25,16 @@ class PartialAnswer:
     """Whether it is the beginning of one text and nothing else: no tool call, no second choice, no end."""
 
 
+_NOTHING = msgspec.Raw(b"null")
+
+
 class _Delta(msgspec.Struct):
     content: str | None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: msgspec.Raw | None = None
-    function_call: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = _NOTHING
+    function_call: msgspec.Raw = _NOTHING
 
 
 class _Choice(msgspec.Struct):
@@ -66,8 +69,8 @@ def decode_partial(chunks: Iterable[bytes]) -> PartialAnswer | None:
                 head = chunk
             for choice in chunk.choices:
                 delta = choice.delta or _Delta()
-                called = delta.tool_calls or delta.function_call
-                if choice.index or choice.finish_reason or delta.refusal or (called and called not in (b"null", b"[]")):
+                calls = {bytes(delta.tool_calls), bytes(delta.function_call)} - {b"null", b"[]"}
+                if choice.index or choice.finish_reason or delta.refusal or calls:
                     plain = False
                 texts.append(delta.content or "")
                 tokens += bool(delta.content or delta.reasoning or delta.reasoning_content)
