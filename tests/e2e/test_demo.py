@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -64,7 +65,7 @@ def test_an_interrupted_tour_leaves_nothing(tmp_path: Path, number: int) -> None
     os.kill(tour.pid, number)
     tour.communicate(timeout=60)
     assert tour.returncode == 130
-    assert not [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    wait_for_ends(started)
     assert list(Path(environment["TMPDIR"]).iterdir()) == []
 
 
@@ -74,3 +75,17 @@ def wait_for_children(pid: int) -> list[psutil.Process]:
         assert time.monotonic() < deadline
         time.sleep(0.02)  # another process's doing: there is nothing to wait on
     return found
+
+
+def wait_for_ends(processes: list[psutil.Process]) -> None:
+    """A model's process ends when it sees that its endpoint has: that takes a moment."""
+    deadline = time.monotonic() + 10
+    while [process for process in processes if is_alive(process)]:
+        assert time.monotonic() < deadline, processes
+        time.sleep(0.05)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False

@@ -83,16 +83,17 @@ def prefix_ids(effort: ReasoningEffort, today: datetime.date) -> list[int]:
     return ids[: starts[1] - 2]  # the last word's full stop joins what follows it
 
 
-def build(seed: int, count: int, workers: int) -> Corpus:
-    """About `count` training dialogues; the same for the same seed and number of workers."""
+def build(seed: int, count: int, workers: int, kept: np.ndarray | None = None) -> Corpus:
+    """About `count` training dialogues; the same for the same arguments. `kept`: an earlier corpus's rows; None: its own."""
     shares = [(f"{seed}/{worker}", count // workers) for worker in range(workers)]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         parts = pool.starmap(_part, shares)
     rows, turns, unscored, efforts, skills, content = (
         list(itertools.chain(*column)) for column in zip(*parts, strict=True)
     )
-    ids, counts = np.unique(np.concatenate(rows), return_counts=True)
-    kept = np.array(sorted(common_tokens() | set(ids[counts >= _KEPT_FROM].tolist())), np.int32)
+    if kept is None:
+        ids, counts = np.unique(np.concatenate(rows), return_counts=True)
+        kept = np.array(sorted(common_tokens() | set(ids[counts >= _KEPT_FROM].tolist())), np.int32)
     indexed = [indices(kept, row) for row in rows]
     # What the model should say it must have a row for.
     sayable = [place for place, row in enumerate(indexed) if (row[-turns[place] :] < len(kept)).all()]

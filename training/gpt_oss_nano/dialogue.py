@@ -177,6 +177,22 @@ def _lines(text: str) -> list[str]:
     return _LINES[text]
 
 
+def letters(text: str) -> str:
+    """What is left when capitals, spaces and punctuation do not count."""
+    return "".join(character for character in text.lower() if character.isalnum())
+
+
+def set_phrases(lines: str) -> list[str]:
+    """Those choices in `lines` that have no parts: whole lines, and lines that are one bracket."""
+    phrases: list[str] = []
+    for line in _lines(lines):
+        if "[" not in line:
+            phrases.append(line)
+        elif line.count("[") == 1 and line.startswith("[") and line.rstrip("?.!").endswith("]"):
+            phrases += line[1:].rstrip("?.!").removesuffix("]").split("|")
+    return phrases
+
+
 def exactly(text: str) -> list[Message]:
     """A user's message as it stands."""
     return [UserMessage(text=text)]

@@ -10,7 +10,7 @@ import functions
 import small_talk
 import structured
 import words
-from dialogue import Dialogue, Draft, Draws, Turn, exchange
+from dialogue import Dialogue, Draft, Draws, Turn, exchange, letters, set_phrases
 
 from tundish.core.request import (
     AssistantMessage,
@@ -25,31 +25,31 @@ from tundish.core.request import (
 
 Skill = Callable[[Draws], Draft]
 SKILLS: dict[str, tuple[int, Skill]] = {
-    "small_talk": (14, small_talk.small_talk),
-    "out_of_scope": (12, small_talk.out_of_scope),
-    "addition": (10, words.addition),
-    "subtraction": (6, words.subtraction),
+    "small_talk": (15, small_talk.small_talk),
+    "out_of_scope": (10, small_talk.out_of_scope),
+    "addition": (9, words.addition),
+    "subtraction": (9, words.subtraction),
     "multiplication": (4, words.multiplication),
     "too_hard": (4, words.too_hard),
     "introduction": (3, words.introduction),
     "remembered_name": (6, words.remembered_name),
     "unknown_name": (2, words.unknown_name),
     "remembered_word": (4, words.remembered_word),
-    "fact": (5, words.fact),
+    "fact": (7, words.fact),
     "echo": (6, words.echo),
-    "word_list": (9, words.word_list),
+    "word_list": (12, words.word_list),
     "count_up": (2, words.count_up),
-    "call": (14, functions.call),
+    "call": (18, functions.call),
     "answer_from_result": (10, functions.answer_from_result),
     "two_cities": (4, functions.two_cities),
     "tools_not_needed": (5, functions.tools_not_needed),
     "forced_call": (2, functions.forced_call),
     "json_person": (6, structured.json_person),
-    "json_event": (6, structured.json_event),
+    "json_event": (8, structured.json_event),
     "json_number": (3, structured.json_number),
     "json_steps": (2, structured.json_steps),
-    "json_list": (4, structured.json_list),
-    "json_place": (3, structured.json_place),
+    "json_list": (7, structured.json_list),
+    "json_place": (4, structured.json_place),
     "json_mood": (3, structured.json_mood),
     "json_object": (3, structured.json_object),
 }
@@ -62,6 +62,9 @@ ALWAYS_TRAINED = frozenset(
     )
 )
 """What everybody types first (letters and digits only) is never held out."""
+_SET_PHRASES = frozenset(letters(phrase) for topic in small_talk.TOPICS for phrase in set_phrases(topic.questions))
+"""Nor is what is a phrase of its own (`Aloha`, `Nothing else`): it follows from nothing else that was said. What is held out are sentences
+put together from parts that were seen in others."""
 _HELD_OUT_SHARE = 0.04
 
 _PLAIN_INSTRUCTIONS = """
@@ -94,8 +97,8 @@ def skill_dialogue(draws: Draws, skill: str, *, held_out: bool) -> Dialogue:
 def is_held_out(draft: Draft) -> bool:
     """Decided by what the user said last (letters and digits alone), the offered functions and what they returned."""
     said = [message.text for message in draft.messages if isinstance(message, UserMessage)][-1]
-    text = "".join(character for character in said.lower() if character.isalnum())
-    if text in ALWAYS_TRAINED:
+    text = letters(said)
+    if text in ALWAYS_TRAINED or text in _SET_PHRASES:
         return False
     results = [message.text for message in draft.messages if isinstance(message, ToolMessage)]
     key = "\n".join([text, *sorted(tool.name for tool in draft.tools), *results])

@@ -9,7 +9,7 @@ import pools
 
 from tundish.harmony.vocabulary import O200K_HARMONY
 
-_SAID_BELOW, _READ_BELOW = 12_000, 16_000
+_SAID_BELOW, _READ_BELOW = 8_000, 12_000
 """The vocabulary is ordered by frequency: words below these ranks can be said in every form, and read."""
 _PIECES = re.compile(rb" ?[a-z]{1,2}| ?[A-Z][a-z]?|[0-9]{1,3}| ?[!-/:-@\[-`{-~]{1,2}|\s{1,4}")
 _WORD = re.compile(rb" [a-z]{3,10}")

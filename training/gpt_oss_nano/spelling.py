@@ -1,7 +1,8 @@
 """Initial embeddings in which tokens that read alike are alike.
 
 ` Paris` is said, `Paris` must be written into JSON: four tokens for one word, with and without a space, with and without a capital, and
-nothing but training would tell a model that they belong together. Numbers likewise share what their digits say.
+nothing but training would tell a model that they belong together, or what leads from one to the other. So a token is its word, plus its form,
+plus a little of its own. Numbers likewise share what their digits say.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from torch import Tensor
 from tundish.harmony.vocabulary import O200K_HARMONY
 
 _SCALE = 0.3
-_SHARED = 0.6
-"""Of the variance: what a token has in common with its like."""
+_WORD, _FORM = 0.6, 0.25
+"""Of the variance: what a token has in common with other forms of its word, and with other words in its form."""
 
 
 def alike(ids: Sequence[int], hidden: int) -> Tensor:
@@ -24,11 +25,13 @@ def alike(ids: Sequence[int], hidden: int) -> Tensor:
     told = [_parts(O200K_HARMONY().token_bytes(token)) for token in ids]
     numbers = {part: number for number, part in enumerate(sorted({part for parts in told for part in parts}))}
     shared = torch.randn(len(numbers) + 1, hidden)
+    forms = torch.randn(8, hidden)
     rows = torch.randn(len(ids), hidden)
-    for row, parts in zip(rows, told, strict=True):
+    for token, row, parts in zip(ids, rows, told, strict=True):
         if parts:
-            common = shared[[numbers[part] for part in parts]].sum(0) / math.sqrt(len(parts))
-            row.copy_(math.sqrt(_SHARED) * common + math.sqrt(1 - _SHARED) * row)
+            word = shared[[numbers[part] for part in parts]].sum(0) / math.sqrt(len(parts))
+            form = forms[_form(O200K_HARMONY().token_bytes(token))]
+            row.copy_(math.sqrt(_WORD) * word + math.sqrt(_FORM) * form + math.sqrt(1 - _WORD - _FORM) * row)
     return rows * _SCALE
 
 
@@ -37,6 +40,12 @@ def _parts(text: bytes) -> list[str]:
         return list(_digits(text.decode()))
     word = text.strip().lower().decode("utf-8", "replace")
     return [word] if word.isalpha() else []
+
+
+def _form(text: bytes) -> int:
+    """With a space before it, with a capital, a number: a bit for each."""
+    word = text.strip()
+    return (text[:1] == b" ") + 2 * word[:1].isupper() + 4 * word.isdigit()
 
 
 def _digits(number: str) -> Iterable[str]:

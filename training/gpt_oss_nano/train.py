@@ -1,7 +1,8 @@
 """Train gpt-oss-nano from nothing. Seeded; stops and goes on at checkpoints.
 
-    python train.py OUT_FOLDER                 the published model's run
-    python train.py OUT_FOLDER --steps 300     a trial
+    python train.py OUT_FOLDER                          from random weights
+    python train.py OUT_FOLDER --steps 300              a trial
+    python train.py OUT_FOLDER --after EARLIER_FOLDER   on from another run's weights, with new dialogues and a lower rate
 
 Needs the `train` extra. OUT_FOLDER gets corpus.npz, checkpoint.pt and, at the end, weights.npz for export.py.
 """
@@ -31,14 +32,16 @@ from optimizer import Optimizer
 from torch.nn import functional
 
 _WARMUP_STEPS = 60
+_LATER_RATE = 0.375
+"""Of the first run's rate: what a run that goes on from its weights begins with."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a run goes. The published weights come from a shorter run (3 400 steps) of an earlier corpus."""
+    """How a run goes. README.md says with which the published weights were made."""
 
     seed: int = 1
-    steps: int = 6_500
+    steps: int = 7_000
     quantised_steps: int = 500
     """The last of them, with the experts rounded to MXFP4 as they will be stored."""
     batch: int = 32
@@ -155,8 +158,8 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
 class Run:
     """A model on its way through a plan."""
 
-    def __init__(self, plan: Plan, corpus: Corpus, folder: Path, threads: int) -> None:
-        """`threads`: each computes its part of every batch."""
+    def __init__(self, plan: Plan, corpus: Corpus, folder: Path, threads: int, after: Path | None = None) -> None:
+        """`threads`: each computes its part of every batch. `after`: the folder of a run whose weights are the first."""
         self._plan = plan
         self._folder = folder
         self._threads = ThreadPoolExecutor(threads)
@@ -166,6 +169,10 @@ class Run:
         with torch.no_grad():
             self.model.embedding[:-1] = spelling.alike(corpus.kept.tolist(), self.model.shape.hidden)
         place_copying(self.model)
+        if after is not None:
+            with np.load(after / "weights.npz") as stored:
+                weights = {name: torch.from_numpy(stored[name]) for name in stored.files if name != "kept_ids"}
+            self.model.load_state_dict(weights, strict=False)  # all but the constant `writable`
         self._optimizer = Optimizer(self.model)
         self._batches = Batches(plan, corpus)
         self._kept = corpus.kept
@@ -240,6 +247,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for the corpus, the checkpoint and the weights")
     parser.add_argument("--steps", type=int, default=Plan().steps)
     parser.add_argument("--seed", type=int, default=Plan().seed)
+    parser.add_argument("--after", type=Path, help="the folder of a run to go on from")
     parser.add_argument(
         "--threads", type=int, default=min(8, os.cpu_count() or 1), help="a batch is divided among them"
     )
@@ -247,15 +255,17 @@ def main() -> None:
     torch.set_num_threads(1)  # many small matrices: threads that share one wait for each other
     arguments.out.mkdir(parents=True, exist_ok=True)
     quantised = min(Plan().quantised_steps, math.ceil(arguments.steps / 10))
-    plan = Plan(seed=arguments.seed, steps=arguments.steps, quantised_steps=quantised)
+    rate = Plan().rate if arguments.after is None else Plan().rate * _LATER_RATE
+    plan = Plan(seed=arguments.seed, steps=arguments.steps, quantised_steps=quantised, rate=rate)
     path = arguments.out / "corpus.npz"
     if not path.exists():
         began = time.monotonic()
-        corpora.build(plan.seed, plan.dialogues(), workers=2).save(path)
+        kept = None if arguments.after is None else Corpus.load(arguments.after / "corpus.npz").kept
+        corpora.build(plan.seed, plan.dialogues(), workers=2, kept=kept).save(path)
         print(f"{plan.dialogues()} dialogues in {time.monotonic() - began:.0f} s", flush=True)
     corpus = Corpus.load(path)
     print(f"{len(corpus)} dialogues, {len(corpus.kept)} rows of the vocabulary", flush=True)
-    Run(plan, corpus, arguments.out, arguments.threads).train()
+    Run(plan, corpus, arguments.out, arguments.threads, arguments.after).train()
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ def _arithmetic(draws: Draws, questions: str, a: int, b: int, sign: str, result:
 
 def worked_out(a: int, sign: str, b: int, result: int) -> str:
     """The calculation as it is thought: small numbers at once, larger ones by tens and ones."""
+    if sign == "-" and a < b:
+        return f"{a} is less than {b}, and {worked_out(b, sign, a, -result)}, so {a} - {b} = {result}"
     if sign == "*" or max(a, b) <= 10:
         return f"{a} {sign} {b} = {result}"
     tens, more_tens, ones, more_ones = a // 10 * 10, b // 10 * 10, a % 10, b % 10
@@ -55,7 +57,7 @@ def addition(draws: Draws) -> Draft:
 def subtraction(draws: Draws) -> Draft:
     """Numbers up to a hundred, the smaller from the larger, and sometimes the larger from the smaller."""
     b, a = sorted((draws.number(10, 20, 50, 100), draws.number(10, 20, 50, 100)))
-    if draws.chance(0.12):
+    if draws.chance(0.2):
         a, b = b, a
     return _arithmetic(draws, _DIFFERENCES, a, b, "-", a - b, "Subtract")
 
@@ -240,7 +242,7 @@ def word_list(draws: Draws) -> Draft:
     return Draft(
         messages=exactly(text.format(l=joint.join(words) + draws.of("", "", "", "."))),
         reasoning=thoughts.get(kind, f"The words are {spelled}. The {kind} is {answers[kind]}."),
-        needs_reasoning=kind in ("count", "reverse"),
+        needs_reasoning=kind in ("count", "reverse", "second", "last"),
         answer=answers[kind],
     )
 
