@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import types
 import typing
 import urllib.parse
@@ -49,6 +50,11 @@ class Settings:
     )
     host: str = _described("Address to listen on. Anything but a loopback address needs `api_key`.", "127.0.0.1")
     port: int = _described("Port to listen on; 0 takes a free one.", 8642)
+    workers: int = _described(
+        "Processes that serve the port together, each on a core; more than one is for sites whose models all run "
+        "elsewhere, and not for Windows: docs/operating.md.",
+        1,
+    )
     tls_cert: Path | None = _described(
         "PEM file with the certificate to listen with (https), intermediate ones after it. Read again when it changes.",
         None,
@@ -125,6 +131,20 @@ class Settings:
 
     def __post_init__(self) -> None:
         _require(0 <= self.port <= 65_535, "port", "a number from 0 to 65535", self.port)
+        _require(1 <= self.workers <= 64, "workers", "a number from 1 to 64", self.workers)
+        _require(self.workers == 1 or sys.platform != "win32", "workers", "1 on Windows", self.workers)
+        _require(
+            self.workers == 1 or self.config is not None,
+            "workers",
+            "1 unless `config` names a site whose models run elsewhere",
+            self.workers,
+        )
+        _require(
+            self.workers == 1 or self.models == (EMBEDDED_MODEL,),
+            "workers",
+            "1 when `models` are loaded here: each worker would load them again",
+            self.workers,
+        )
         _require(1 <= self.slots <= 256, "slots", "a number from 1 to 256", self.slots)
         _require(0 <= self.queue_limit <= 100_000, "queue_limit", "a number from 0 to 100000", self.queue_limit)
         _require(

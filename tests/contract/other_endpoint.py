@@ -39,7 +39,7 @@ async def serve() -> None:
     metrics = Metrics()
     application = Application(
         dispatcher=Dispatcher(backends={"m": backend}, observer=metrics, clock=clock),
-        keys=KeyRing({"test": KEY}),
+        keys=KeyRing.of_owner(KEY, key_id="test"),
         guard=Guard(host="127.0.0.1"),
         metrics=metrics,
         stop=lambda: None,

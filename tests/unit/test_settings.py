@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,18 @@ def test_a_secret_never_shows_itself() -> None:
 def test_the_documentation_is_not_stale() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert page.read_text(encoding="utf-8") == settings.documentation(), "run: python scripts/build_docs.py"
+
+
+def test_workers_need_a_site_whose_models_run_elsewhere() -> None:
+    site = {"TUNDISH_WORKERS": "2", "TUNDISH_CONFIG": "tundish.toml"}
+    if sys.platform == "win32":
+        with pytest.raises(InvalidSetting, match="1 on Windows"):
+            settings.load(site)
+        return
+    assert settings.load(site).workers == 2
+    with pytest.raises(InvalidSetting, match="config"):
+        settings.load({"TUNDISH_WORKERS": "2"})
+    with pytest.raises(InvalidSetting, match="models"):
+        settings.load({**site, "TUNDISH_MODELS": "a.gguf"})
+    with pytest.raises(InvalidSetting, match="1 to 64"):
+        settings.load({**site, "TUNDISH_WORKERS": "65"})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 from tundish.access.keys import KeyRing
-from tundish.api.authentication import authenticate
+from tundish.api.admission import Admission
+from tundish.api.authentication import authorize
 from tundish.api.azure import azure_routes
 from tundish.api.call import Call, new_request_id, request_id
 from tundish.api.deployments import Deployments
@@ -17,7 +17,7 @@ from tundish.api.metrics import Metrics
 from tundish.api.models import Models
 from tundish.api.operation import Operation
 from tundish.api.reload import Reload, Reloading
-from tundish.api.routes import Route, Router
+from tundish.api.routes import Audience, Route, Router
 from tundish.api.site import SiteObjects
 from tundish.api.site import routes as site_routes
 from tundish.core.clock import Clock
@@ -26,8 +26,6 @@ from tundish.dispatch.dispatcher import Dispatcher
 from tundish.http.exchange import Exchange
 from tundish.http.message import HttpRequest
 from tundish.wire import errors
-
-_logger = logging.getLogger(__name__)
 
 _CLIENT_GONE = 499
 """nginx's number for a request that nobody waits for any more; it is never sent."""
@@ -90,21 +88,23 @@ class Application:
             owned += site_routes(site_objects)
         if reload is not None:
             owned.append(Route(path="/tundish/v1/reload", methods={"POST": Reloading(reload).reload}))
-        self._router = Router(
+        clients, anybody = Audience.CLIENTS, Audience.ANYBODY
+        generate = {"/v1/chat/completions": inference.chat_completions, "/v1/completions": inference.completions}
+        list_, show = {"GET": models.list}, {"GET": models.retrieve}
+        probes = {"/healthz": operation.healthz, "/readyz": operation.readyz, "/metrics": operation.metrics}
+        self.router = Router(
             [
-                Route(path="/v1/chat/completions", methods={"POST": inference.chat_completions}),
-                Route(path="/v1/completions", methods={"POST": inference.completions}),
-                Route(path="/v1/models", methods={"GET": models.list}),
-                Route(path="/v1/models/{model}", methods={"GET": models.retrieve}),
-                Route(path="/healthz", methods={"GET": operation.healthz}, public=True),
-                Route(path="/readyz", methods={"GET": operation.readyz}, public=True),
-                Route(path="/metrics", methods={"GET": operation.metrics}, public=True),
+                *(Route(path=path, methods={"POST": surface}, audience=clients) for path, surface in generate.items()),
+                Route(path="/v1/models", methods=list_, audience=clients),
+                Route(path="/v1/models/{model}", methods=show, audience=clients),
+                *(Route(path=path, methods={"GET": surface}, audience=anybody) for path, surface in probes.items()),
                 Route(path="/tundish/v1/status", methods={"GET": operation.status}),
                 Route(path="/tundish/v1/stop", methods={"POST": operation.stop}),
                 *owned,
                 *azure_routes(inference, models),
             ]
         )
+        """What there is, and whom it is for."""
 
     async def __call__(self, request: HttpRequest, exchange: Exchange) -> None:
         """Answer `request`. Raises nothing but the cancellation of its own task."""
@@ -113,39 +113,32 @@ class Application:
             await self._serve(call)
         except TundishError as error:
             call.refuse(error)
-        except Exception:
-            _logger.exception("The request %s failed", call.id)
-            call.refuse(TundishError(f"Something went wrong in this endpoint; its log says what, under {call.id}."))
+        except Exception as error:  # noqa: BLE001 - logged, and every request is answered
+            call.fail(error)
         finally:
-            self._metrics.http_request_ended(
-                route=call.route, method=request.method, status=call.status or _CLIENT_GONE
-            )
+            self._metrics.http_request_ended(call.admission.path, request.method, call.status or _CLIENT_GONE)
 
-    def admit(self, head: HttpRequest) -> None:
-        """Whether the body that follows `head` is worth receiving; the request itself is checked again when whole.
+    def admit(self, head: HttpRequest) -> Admission | None:
+        """Whether the body that follows `head` is worth receiving. What it comes to serves for all that begin the same.
 
         Raises:
             TundishError: it is not; `refuse` makes the answer of it.
         """
-        shown, path, encode_error = list[tuple[str, str]](), "unknown", errors.encode_body
+        admission = Admission()
         try:
-            origin = self._guard.check(head.headers)
-            if origin is not None:
-                shown = [("access-control-allow-origin", origin), ("vary", "origin")]
-            route, _ = self._router.find(head.path)
-            path, encode_error = route.path, route.encode_error
-            keyless = head.method == "OPTIONS"
-            if not keyless:
-                route.surface(head.method)
-                keyless = route.public
-            if not keyless:
-                authenticate(head.headers, self._keys)
-            elif int(head.headers.get("content-length", _KEYLESS_BODY_BYTES + 1)) > _KEYLESS_BODY_BYTES:
+            route = admission.judge(head, self._guard, self.router)
+            if head.method != "OPTIONS" and route.audience is not Audience.ANYBODY:
+                authorize(head.headers, self._keys, route, head.method)
+                return admission
+            if int(head.headers.get("content-length", _KEYLESS_BODY_BYTES + 1)) > _KEYLESS_BODY_BYTES:
                 raise RequestTooLarge(limit_bytes=_KEYLESS_BODY_BYTES)
+            return None  # the next one may be longer
         except TundishError as error:
-            self._metrics.http_request_ended(route=path, method=head.method, status=errors.status(error))
+            self._metrics.http_request_ended(admission.path, head.method, errors.status(error))
+            origin = admission.origin
+            shown = [] if origin is None else [("access-control-allow-origin", origin), ("vary", "origin")]
             shown.append(("x-request-id", request_id(head.headers)))
-            raise _NotAdmitted(error, shown, encode_error(error)) from error
+            raise _NotAdmitted(error, shown, admission.encode_error(error)) from error
 
     @staticmethod
     def refuse(error: TundishError) -> tuple[int, Sequence[tuple[str, str]], bytes]:
@@ -157,19 +150,16 @@ class Application:
         return status, [*headers, ("x-request-id", new_request_id())], body
 
     async def _serve(self, call: Call) -> None:
-        request = call.request
-        call.origin = self._guard.check(request.headers)
-        route, call.parameters = self._router.find(request.path)
-        call.route, call.encode_error = route.path, route.encode_error
-        if request.method == "OPTIONS":
+        request, admission = call.request, call.admission
+        route = admission.route or admission.judge(request, self._guard, self.router)
+        if admission.surface is None:
             _answer_options(call, route)
             return
-        surface = route.surface(request.method)
-        if not route.public:
-            call.principal = authenticate(request.headers, self._keys)
-        if request.body:
+        call.principal = authorize(request.headers, self._keys, route, request.method)
+        if request.body and not admission.takes_body:
             call.require_json()
-        await surface(call)
+            admission.takes_body = True
+        await admission.surface(call)
 
 
 def _routes(deployments: Deployments) -> Sequence[Route]:
@@ -192,7 +182,7 @@ def _answer_options(call: Call, route: Route) -> None:
     methods = ", ".join(route.allowed)
     headers = [("allow", methods)]
     asked = call.request.headers
-    if call.origin is not None and "access-control-request-method" in asked:
+    if call.admission.origin is not None and "access-control-request-method" in asked:
         headers += [("access-control-allow-methods", methods), ("access-control-max-age", "600")]
         if "access-control-request-headers" in asked:
             headers.append(("access-control-allow-headers", asked["access-control-request-headers"]))

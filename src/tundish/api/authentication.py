@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tundish.access.keys import KeyRing, Principal
+from tundish.access.keys import ANYONE, KeyRing, Principal
+from tundish.api.routes import Audience, Route
 from tundish.core.errors import Unauthenticated
 
 
@@ -24,3 +25,18 @@ def authenticate(headers: Mapping[str, str], keys: KeyRing) -> Principal:
         except Unauthenticated:
             pass  # the other one decides
     return keys.verify(presented[0] if presented else None)
+
+
+def authorize(headers: Mapping[str, str], keys: KeyRing, route: Route, method: str) -> Principal:
+    """Who sent this, when `route` is for them.
+
+    Raises:
+        Unauthenticated: a key is needed, and there is none that is known.
+        PermissionDenied: the route is for the owner.
+    """
+    if route.audience is Audience.ANYBODY:
+        return ANYONE
+    principal = authenticate(headers, keys)
+    if route.audience is Audience.OWNER:
+        principal.require_owner(f"{method} {route.path}")
+    return principal

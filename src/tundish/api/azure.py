@@ -17,7 +17,7 @@ import msgspec
 from tundish.api.call import Call
 from tundish.api.inference import Inference
 from tundish.api.models import Models
-from tundish.api.routes import Route, Surface
+from tundish.api.routes import Audience, Route, Surface
 from tundish.wire import azure
 
 _DEPLOYMENT = "/openai/deployments/{deployment}"
@@ -38,14 +38,14 @@ def azure_routes(inference: Inference, models: Models) -> Sequence[Route]:
         "/openai/models/{model}": ("GET", models.retrieve),
     }
     return [
-        Route(path=path, methods={method: surface}, encode_error=azure.encode_error)
+        Route(path=path, methods={method: surface}, audience=Audience.CLIENTS, encode_error=azure.encode_error)
         for path, (method, surface) in table.items()
     ]
 
 
 def _of_deployment(surface: Surface) -> Surface:
     async def serve(call: Call) -> None:
-        body, deployment = call.request.body, call.parameters["deployment"]
+        body, deployment = call.request.body, call.admission.parameters["deployment"]
         if len(body) > _LARGE_BODY_BYTES:
             body = await asyncio.to_thread(azure.with_model, body, deployment)
         else:

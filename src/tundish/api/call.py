@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from tundish.access.keys import ANYONE, Principal
+from tundish.api.admission import Admission
 from tundish.core.clock import Clock
 from tundish.core.errors import InvalidRequest, TundishError
 from tundish.core.randomness import random_bytes
 from tundish.http.exchange import Exchange
 from tundish.http.message import HttpRequest
 from tundish.wire import errors, sse
+
+_logger = logging.getLogger(__name__)
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _JSON = "application/json"
@@ -27,21 +32,28 @@ _STREAMED = (("content-type", sse.CONTENT_TYPE), ("cache-control", "no-cache"), 
 class Call:
     """Adds what belongs on every answer: the request's id, the time it took, the web page's permission to read it."""
 
+    __slots__ = (
+        "_answered_by",
+        "_began_s",
+        "_clock",
+        "admission",
+        "exchange",
+        "id",
+        "principal",
+        "request",
+        "sent_body",
+        "status",
+    )
+
     def __init__(self, request: HttpRequest, exchange: Exchange, clock: Clock) -> None:
         self.request = request
         self.exchange = exchange
-        self.parameters: Mapping[str, str] = {}
-        """What the route's `{name}` stands for."""
+        self.admission = request.admission if isinstance(request.admission, Admission) else Admission()
+        """What its head came to."""
         self.sent_body = request.body
         """As the client sent it; a surface may have completed `request.body`, as with what its path says."""
-        self.encode_error: Callable[[TundishError], bytes] = errors.encode_body
-        """How the route's surface tells an error."""
-        self.route = "unknown"
-        """The route's path, for metrics."""
         self.status = 0
         """The status that was sent; 0 before."""
-        self.origin: str | None = None
-        """The web page's origin that may read the answer."""
         self.principal: Principal = ANYONE
         """Whose key it came with."""
         self._answered_by: tuple[tuple[str, str], ...] = ()
@@ -66,7 +78,7 @@ class Call:
         """Answer with an error; ends a stream with it when one has begun. What was sent of the body."""
         if self.exchange.over:
             return b""
-        body = self.encode_error(error)
+        body = self.admission.encode_error(error)
         if self.exchange.started:
             body = sse.encode(body)
             self.exchange.write(body)
@@ -75,9 +87,14 @@ class Call:
             self.respond(body, status=errors.status(error), headers=errors.headers(error))
         return body
 
+    def fail(self, error: Exception) -> bytes:
+        """Answer for a mistake of ours: the log has it, the client where to find it. What was sent of the body."""
+        _logger.error("The request %s failed", self.id, exc_info=error)
+        return self.refuse(TundishError(f"Something went wrong in this endpoint; its log says what, under {self.id}."))
+
     def answered_by(self, deployment: str, place: str) -> None:
         """Name in the response's head who answers, and where."""
-        self._answered_by = (("x-tundish-deployment", _shown(deployment)), ("x-tundish-place", _shown(place)))
+        self._answered_by = _answered_by(deployment, place)
 
     def start_stream(self) -> None:
         """The head of a stream of server-sent events; nothing happens when it was sent already."""
@@ -107,9 +124,9 @@ class Call:
     def _common(self) -> list[tuple[str, str]]:
         elapsed_ms = round((self._clock.monotonic_s() - self._began_s) * 1000)
         common = [("x-request-id", self.id), ("openai-processing-ms", str(elapsed_ms)), *self._answered_by]
-        if self.origin is not None:
+        if self.admission.origin is not None:
             common += [
-                ("access-control-allow-origin", self.origin),
+                ("access-control-allow-origin", self.admission.origin),
                 ("access-control-expose-headers", _EXPOSED),
                 ("vary", "origin"),
             ]
@@ -118,13 +135,18 @@ class Call:
 
 def request_id(headers: Mapping[str, str]) -> str:
     """The client's own id when it can stand in a header and a log, else a new one."""
-    given = headers.get("x-request-id", "")
-    return given if _SANE_ID.fullmatch(given) else new_request_id()
+    given = headers.get("x-request-id")
+    return given if given and _SANE_ID.fullmatch(given) else new_request_id()
 
 
 def new_request_id() -> str:
     """An id that nobody else has."""
     return f"req_{random_bytes(16).hex()}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _answered_by(deployment: str, place: str) -> tuple[tuple[str, str], ...]:
+    return (("x-tundish-deployment", _shown(deployment)), ("x-tundish-place", _shown(place)))
 
 
 def _shown(name: str) -> str:

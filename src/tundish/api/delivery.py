@@ -24,11 +24,15 @@ async def deliver(call: Call, run: Run, work: SurfaceWork, *, ping_after_s: floa
     except TundishError as error:
         failure = error
         run.journal.wrote(call.refuse(error))
+    except Exception as error:  # noqa: BLE001 - logged and answered: what the client is told goes on record, too
+        failure = error
+        run.journal.wrote(call.fail(error))
     except BaseException as error:
         failure = error
         raise
     finally:
         await run.close(failure)
+        del failure  # it knows this frame, which would know it: nobody but the collector would free the two
 
 
 async def _whole(call: Call, run: Run, work: SurfaceWork) -> None:
@@ -40,8 +44,8 @@ async def _whole(call: Call, run: Run, work: SurfaceWork) -> None:
             builder.add(event)
         body = builder.encode()
     call.answered_by(answer.deployment, run.place)
-    call.respond(body)
     run.journal.wrote(body)
+    call.respond(body)
 
 
 async def _stream(call: Call, run: Run, work: SurfaceWork, *, ping_after_s: float) -> None:
@@ -76,8 +80,8 @@ async def _stream(call: Call, run: Run, work: SurfaceWork, *, ping_after_s: floa
 async def _relay(call: Call, run: Run, answer: RelayAnswer, heartbeat: Heartbeat) -> None:
     exchange, wrote = call.exchange, run.journal.wrote
     while chunk := await answer.next():
-        exchange.write(chunk)
         wrote(chunk)
+        exchange.write(chunk)
         heartbeat.wrote()
         await exchange.drain()
 
@@ -92,7 +96,7 @@ async def _encode(
     exchange, wrote = call.exchange, run.journal.wrote
     while (event := await answer.next()) is not None:
         chunk = encode(event)
-        exchange.write(chunk)
         wrote(chunk)
+        exchange.write(chunk)
         heartbeat.wrote()
         await exchange.drain()

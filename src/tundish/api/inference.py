@@ -26,15 +26,18 @@ class Inference:
 
     async def chat_completions(self, call: Call) -> None:
         """`POST /v1/chat/completions`."""
-        work = ChatWork(call, await _members(call), clock=self._clock)
+        body = call.request.body
+        members = decode_members(body) if len(body) <= _LARGE_BODY_BYTES else await _decoded_aside(body)
+        work = ChatWork(call, members, clock=self._clock)
         await deliver(call, self._dispatcher.begin(work), work, ping_after_s=self._ping_after_s)
 
     async def completions(self, call: Call) -> None:
         """`POST /v1/completions`."""
-        work = CompletionsWork(call, await _members(call), clock=self._clock)
+        body = call.request.body
+        members = decode_members(body) if len(body) <= _LARGE_BODY_BYTES else await _decoded_aside(body)
+        work = CompletionsWork(call, members, clock=self._clock)
         await deliver(call, self._dispatcher.begin(work), work, ping_after_s=self._ping_after_s)
 
 
-async def _members(call: Call) -> Members:
-    body = call.request.body
-    return await asyncio.to_thread(decode_members, body) if len(body) > _LARGE_BODY_BYTES else decode_members(body)
+async def _decoded_aside(body: bytes) -> Members:
+    return await asyncio.to_thread(decode_members, body)

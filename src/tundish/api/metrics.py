@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
@@ -10,7 +11,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from tundish.api.tallies import Spread, Tally
+from tundish.api.tallies import Cell, Series, Spread, Tally
 from tundish.core.backend import BackendStatus, Health
 from tundish.dispatch.dispatcher import RequestRecord
 from tundish.routing.table import Circuit
@@ -20,12 +21,29 @@ _OUTCOMES_LIMIT = 64
 _METHODS = frozenset({"GET", "HEAD", "POST", "OPTIONS"})
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _OfModel:
+    """What each request of a model counts up."""
+
+    running: Cell
+    duration_s: Series
+    first_token_s: Series
+    prompt: Cell
+    cached: Cell
+    completion: Cell
+    reasoning: Cell
+
+
 class Metrics:
     """Observes requests as they end; looks at backends and connections when scraped. Has a registry of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, worker: int | None = None) -> None:
+        """`worker`: which of several processes this is: a label on each sample."""
+        self._worker = worker
         self.registry = registry = CollectorRegistry()
         self._outcomes: set[str] = set()
+        self._models: dict[str, _OfModel] = {}
+        self._http_cells: dict[tuple[str, str, int], Cell] = {}
         self._requests = Tally(
             "tundish_requests", "Generations that ended, by outcome.", ["model", "outcome"], registry
         )
@@ -87,39 +105,58 @@ class Metrics:
         Gauge("tundish_http_connections", "Open HTTP connections.", registry=self.registry).set_function(count)
 
     def request_started(self, model: str) -> None:
-        self._running.values[(model,)] += 1
+        self._of_model(model).running.value += 1
 
     def request_ended(self, record: RequestRecord) -> None:
-        model, usage = record.model, record.usage
-        self._running.values[(model,)] -= 1
-        self._requests.values[model, self._bounded(record.outcome)] += 1
-        self._duration_s.observe(model, record.duration_s)
+        seen, usage = self._of_model(record.model), record.usage
+        seen.running.value -= 1
+        self._requests.cell(record.model, self._bounded(record.outcome)).value += 1
+        seen.duration_s.observe(record.duration_s)
         if record.time_to_first_token_s is not None:
-            self._first_token_s.observe(model, record.time_to_first_token_s)
+            seen.first_token_s.observe(record.time_to_first_token_s)
         if usage is not None:
-            tokens = self._tokens.values
-            tokens[model, "prompt"] += usage.prompt_tokens
-            tokens[model, "cached"] += usage.cached_tokens
-            tokens[model, "completion"] += usage.completion_tokens
-            tokens[model, "reasoning"] += usage.reasoning_tokens
+            seen.prompt.value += usage.prompt_tokens
+            seen.cached.value += usage.cached_tokens
+            seen.completion.value += usage.completion_tokens
+            seen.reasoning.value += usage.reasoning_tokens
         for attempt in record.attempts:
-            self._attempts.values[attempt.deployment, self._bounded(attempt.outcome)] += 1
+            self._attempts.cell(attempt.deployment, self._bounded(attempt.outcome)).value += 1
         if len(record.attempts) > 1:
-            self._failovers.values[(model,)] += 1
+            self._failovers.cell(record.model).value += 1
         if record.decision is not None and not record.decision.order:
             for constraint in {judged.refusal.constraint for judged in record.decision.judged if judged.refusal}:
-                self._refusals.values[model, constraint] += 1
+                self._refusals.cell(record.model, constraint).value += 1
         if record.cost_nano_usd:
-            self._cost_usd.values[(record.deployment,)] += record.cost_nano_usd / 1e9
+            self._cost_usd.cell(record.deployment).value += record.cost_nano_usd / 1e9
 
-    def http_request_ended(self, *, route: str, method: str, status: int) -> None:
+    def http_request_ended(self, route: str, method: str, status: int) -> None:
         """An HTTP request is over, one way or another."""
-        self._http_requests.values[route, method if method in _METHODS else "other", str(status)] += 1
+        if method not in _METHODS:
+            method = "other"
+        cell = self._http_cells.get((route, method, status))
+        if cell is None:
+            cell = self._http_cells[route, method, status] = self._http_requests.cell(route, method, str(status))
+        cell.value += 1
+
+    def _of_model(self, model: str) -> _OfModel:
+        found = self._models.get(model)
+        if found is None:
+            tokens = self._tokens
+            found = self._models[model] = _OfModel(
+                running=self._running.cell(model),
+                duration_s=self._duration_s.series(model),
+                first_token_s=self._first_token_s.series(model),
+                prompt=tokens.cell(model, "prompt"),
+                cached=tokens.cell(model, "cached"),
+                completion=tokens.cell(model, "completion"),
+                reasoning=tokens.cell(model, "reasoning"),
+            )
+        return found
 
     def exposition(self, accept: str) -> tuple[str, bytes]:
         """Content type and text, in the format that the scraper prefers."""
         encode, content_type = choose_encoder(accept)
-        return content_type, encode(self.registry)
+        return content_type, encode(self.registry if self._worker is None else _OfWorker(self.registry, self._worker))
 
     def _bounded(self, outcome: str) -> str:
         """Codes come from errors, and one day from other servers' errors."""
@@ -128,6 +165,20 @@ class Metrics:
                 return "other"
             self._outcomes.add(outcome)
         return outcome
+
+
+class _OfWorker(CollectorRegistry):
+    """Another registry's families, with one label more on each sample."""
+
+    def __init__(self, of: CollectorRegistry, worker: int) -> None:
+        super().__init__()
+        self._of = of
+        self._label = {"worker": str(worker)}
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._of.collect():
+            family.samples = [sample._replace(labels={**sample.labels, **self._label}) for sample in family.samples]
+            yield family
 
 
 class _Backends(Collector):

@@ -24,7 +24,7 @@ class Models:
 
     async def retrieve(self, call: Call) -> None:
         """`GET /v1/models/{model}`; names may contain slashes."""
-        call.respond(models.encode(_entry(self._dispatcher.model(call.parameters["model"]))))
+        call.respond(models.encode(_entry(self._dispatcher.model(call.admission.parameters["model"]))))
 
 
 def _entry(model: ServedModel) -> ModelEntry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import enum
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from tundish.api.call import Call
@@ -14,14 +15,25 @@ EncodeError = Callable[[TundishError], bytes]
 Surface = Callable[[Call], Awaitable[None]]
 
 
+class Audience(enum.Enum):
+    """Whom a route is for."""
+
+    ANYBODY = "anybody"
+    """No key is needed."""
+    CLIENTS = "clients"
+    """Whoever has a key."""
+    OWNER = "owner"
+    """Whoever has the endpoint's own key."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """One path and what may be done with it. `{name}` stands for whatever is between what is before and after it."""
 
     path: str
     methods: Mapping[str, Surface]
-    public: bool = False
-    """Whether no key is needed."""
+    audience: Audience = Audience.OWNER
+    """A route that does not say whom it is for is the owner's."""
     encode_error: EncodeError = errors.encode_body
     """How this surface tells an error: the body of the response, or of the event that ends a stream."""
 
@@ -49,6 +61,8 @@ class Router:
         self._exact = {route.path: route for route in routes if "{" not in route.path}
         self._patterns = [(*_pattern(route.path), route) for route in routes if "{" in route.path]
         self._paths = [route.path for route in routes]
+        self.routes = tuple(routes)
+        """All of them."""
 
     def find(self, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route of `path`, and what its `{name}` stands for.

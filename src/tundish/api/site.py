@@ -56,7 +56,7 @@ class Site:
 
     async def show(self, call: Call) -> None:
         """`GET /tundish/v1/site/KIND/NAME`."""
-        call.respond(wire.encode(await self._objects.show(self._kind, call.parameters["name"])))
+        call.respond(wire.encode(await self._objects.show(self._kind, call.admission.parameters["name"])))
 
     async def add(self, call: Call) -> None:
         """`POST /tundish/v1/site/KIND`: `{"name": …, "fields": {…}}`."""

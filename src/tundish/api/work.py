@@ -18,10 +18,12 @@ from tundish.core.events import GenerationEvent
 from tundish.core.relay import RawRequest
 from tundish.core.request import AssistantMessage, Request, UserMessage
 from tundish.dispatch.said import Said
-from tundish.dispatch.work import NO_NEEDS, Events, Work
+from tundish.dispatch.work import NO_NEEDS, Events, Lineage, Work
 from tundish.routing.decision import Needs
-from tundish.wire import chat_completions, completions
+from tundish.wire import chat_completions, completions, sse
 from tundish.wire.chat_completions import PartialAnswer
+from tundish.wire.history import History
+from tundish.wire.history import read as read_history
 from tundish.wire.members import Members, conversation_key, estimate_tokens
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ class SurfaceWork(Work):
         needs: Needs,
         prompt_tokens: int,
         max_output_tokens: int | None,
-        conversations: tuple[str, ...],
+        affinity: str | None = None,
         clock: Clock,
     ) -> None:
         model = members.text("model")
@@ -68,7 +70,8 @@ class SurfaceWork(Work):
             request_id=call.id,
             caller=call.principal,
             claimed_class=call.request.headers.get(CLASS_HEADER),
-            conversations=conversations,
+            conversations=(named := _named(call)),
+            affinity=named[0] if named else affinity,
             needs=needs,
             prompt_tokens=prompt_tokens,
             max_output_tokens=max_output_tokens,
@@ -86,7 +89,7 @@ class SurfaceWork(Work):
         self._clock = clock
 
     def refused(self, error: TundishError) -> bytes:
-        return self._call.encode_error(error)
+        return self._call.admission.encode_error(error)
 
     @abc.abstractmethod
     def encoder(self) -> Callable[[GenerationEvent], bytes]:
@@ -107,29 +110,50 @@ class SurfaceWork(Work):
 class ChatWork(SurfaceWork):
     """`POST /v1/chat/completions`."""
 
-    __slots__ = ("_begun", "_wanted")
+    __slots__ = ("_begun", "_history", "_wanted")
 
     def __init__(self, call: Call, members: Members, *, clock: Clock) -> None:
         fields = members.fields
-        limits = (members.whole_number("max_completion_tokens"), members.whole_number("max_tokens"))
         super().__init__(
             call,
             members,
             surface="chat_completions",
             needs=_needs(members),
             prompt_tokens=estimate_tokens(
-                *(fields.get(name, b"") for name in ("messages", "tools", "response_format"))
+                fields.get("messages", b""), fields.get("tools", b""), fields.get("response_format", b"")
             ),
-            max_output_tokens=min((limit for limit in limits if limit is not None), default=None),
-            conversations=_conversations(call, fields.get("messages", b"")),
+            max_output_tokens=_output_limit(members),
+            affinity=_affinity(call, fields.get("messages", b"")),
             clock=clock,
         )
         self._wanted: chat_completions.ChatCompletionRequest | None = None
         self._begun: PartialAnswer | None = None
+        self._history: History | None = None
 
     async def prepare(self) -> None:
         if self._wanted is None:
             self._wanted = await self._decoded(chat_completions.decode_request)
+
+    def lineage(self) -> Lineage:
+        names = self.conversations
+        self._history = history = read_history(self._members.fields.get("messages", b""))
+        if history is None:
+            return super().lineage()
+        own = self._key(history.own)
+        earlier = (*names, *map(self._key, history.earlier))
+        if not history.answered:
+            return Lineage(earlier=earlier, own=names, opening=own)
+        return Lineage(earlier=earlier, own=(*names, own))
+
+    def ends_answer(self, data: bytes) -> bool:
+        return not self.stream or data.endswith(sse.DONE)
+
+    def answered(self, given: bytes) -> tuple[str, ...] | None:
+        keys = None if self._history is None else self._history.after(given, stream=self.stream)
+        return None if keys is None else tuple(map(self._key, keys))
+
+    def _key(self, digest: str) -> str:
+        return f"{_owner(self._call)}/{digest}"
 
     def events(self, backend: Backend) -> Events:
         return backend.generate(self._request)
@@ -188,7 +212,6 @@ class CompletionsWork(SurfaceWork):
             needs=_COMPLETIONS,
             prompt_tokens=estimate_tokens(members.fields.get("prompt", b"")),
             max_output_tokens=members.whole_number("max_tokens"),
-            conversations=_conversations(call, b""),
             clock=clock,
         )
         self._wanted: completions.CompletionsRequest | None = None
@@ -248,9 +271,18 @@ def new_id(kind: str) -> str:
 
 
 _COMPLETIONS = Needs(completions=True)
+_NEEDED_FOR = frozenset({"tools", "reasoning_effort", "logprobs", "response_format"})
+
+
+def _output_limit(members: Members) -> int | None:
+    """The lower of the two limits that a client may set."""
+    limit, older = members.whole_number("max_completion_tokens"), members.whole_number("max_tokens")
+    return older if limit is None else limit if older is None else min(limit, older)
 
 
 def _needs(members: Members) -> Needs:
+    if _NEEDED_FOR.isdisjoint(members.fields):
+        return NO_NEEDS
     tools, effort = members.is_set("tools"), members.is_set("reasoning_effort")
     logprobs, structured = members.is_true("logprobs"), members.wants_json()
     if not (tools or effort or logprobs or structured):
@@ -258,15 +290,19 @@ def _needs(members: Members) -> Needs:
     return Needs(tools=tools, structured_output=structured, reasoning_effort=effort, logprobs=logprobs)
 
 
-def _conversations(call: Call, messages: bytes) -> tuple[str, ...]:
-    """What the client calls its conversation, else what its messages begin with.
+def _owner(call: Call) -> str:
+    """Whose conversations they are: part of their keys, so that nobody moves another one's."""
+    caller = call.principal
+    return f"project {caller.project}" if caller.project else f"key {caller.key_id}"
 
-    A class that rises is remembered under both, so that leaving the name out does not lower it. Two conversations that
-    begin with the same words are one, unless they are named. Whose they are is part of the key: nobody moves another
-    one's conversations.
-    """
-    owner = call.principal.project or call.principal.key_id
+
+def _named(call: Call) -> tuple[str, ...]:
+    """What the client calls its conversation."""
     named = call.request.headers.get(CONVERSATION_HEADER)
+    return (f"{_owner(call)}/{named[:200]}",) if named else ()
+
+
+def _affinity(call: Call, messages: bytes) -> str | None:
+    """What the messages begin with: those that begin alike share a prefix cache, whoever sends them."""
     derived = conversation_key(messages) if messages else None
-    keys = (named[:200] if named else None, derived)
-    return tuple(f"{owner}/{key}" for key in keys if key is not None)
+    return None if derived is None else f"{_owner(call)}/{derived}"

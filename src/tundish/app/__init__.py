@@ -2,5 +2,6 @@
 
 from tundish.app.endpoint import Endpoint, endpoint
 from tundish.app.serve import loop_factory, run
+from tundish.app.supervisor import supervise
 
-__all__ = ["Endpoint", "endpoint", "loop_factory", "run"]
+__all__ = ["Endpoint", "endpoint", "loop_factory", "run", "supervise"]

@@ -29,7 +29,7 @@ def open_access(settings: Settings) -> Access:
         return Access(ring=KeyRing.open(), key=None, kept_in=None)
     if settings.api_key is not None:
         key = settings.api_key.reveal()
-        return Access(ring=KeyRing({"environment": key}), key=key, kept_in=None, key_id="environment")
+        return _owned("environment", key, kept_in=None)
     try:
         key = key_file.load_or_create(settings.key_file)
     except OSError as error:
@@ -37,4 +37,8 @@ def open_access(settings: Settings) -> Access:
             f"The key cannot be kept in {settings.key_file} ({error.strerror or error}). "
             "Set TUNDISH_DATA_DIR to a folder that can be written, or TUNDISH_API_KEY to a key of your own."
         ) from error
-    return Access(ring=KeyRing({"generated": key}), key=key, kept_in=settings.key_file, key_id="generated")
+    return _owned("generated", key, kept_in=settings.key_file)
+
+
+def _owned(key_id: str, key: str, *, kept_in: Path | None) -> Access:
+    return Access(ring=KeyRing.of_owner(key, key_id=key_id), key=key, kept_in=kept_in, key_id=key_id)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from tundish import __version__
 from tundish.access.endpoint_file import EndpointRecord
 from tundish.api.application import Application
 from tundish.api.deployments import Deployments
 from tundish.api.guard import Guard
 from tundish.api.metrics import Metrics
 from tundish.app.access import open_access
+from tundish.app.announcement import record_of, url_of
+from tundish.app.crew import Crew, check_all_remote, follow_objects
 from tundish.app.library import open_library
 from tundish.app.models import FindWeights, Models
 from tundish.app.neighbours import Neighbours
@@ -43,11 +43,12 @@ _LAST_WORDS_S = 2.0
 class Endpoint:
     """An endpoint that listens; its models may still be loading."""
 
-    def __init__(self, settings: Settings, *, clock: Clock) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock, crew: Crew | None = None) -> None:
         """
         Args:
             settings: what to serve, where.
             clock: the time.
+            crew: the processes that serve with this one; None when it is alone.
 
         Raises:
             InvalidSetting: a key that cannot be kept, a model that is not there.
@@ -55,18 +56,19 @@ class Endpoint:
         """
         self._settings = settings
         self._clock = clock
+        self._crew = crew
         self._models = Models(settings, open_library(settings, clock), clock=clock)
         self._named: Mapping[str, FindWeights] = {} if _is_configured_instead(settings) else self._models.named()
         self.access = open_access(settings)
-        self.metrics = Metrics()
+        self.metrics = Metrics(worker=None if crew is None else crew.number)
         self.fleet = Fleet(
             budget_bytes=self._budget_bytes,
             clock=clock,
             rules=LoadRules(on_demand=settings.load_on_demand, queue_limit=settings.queue_limit),
         )
         database = Database(settings.store_file)
-        self.records = Records(settings, database)
-        self._settlement = Settlement(observer=self.metrics, receipts=None)
+        self.records = Records(settings, database, None if crew is None else crew.marks)
+        self._settlement = Settlement(observer=self.metrics, receipts=None, model_hash=self.fleet.weights_sha256)
         self.dispatcher = Dispatcher(
             backends=self.fleet.backends,
             settlement=self._settlement,
@@ -81,13 +83,14 @@ class Endpoint:
             environment=process_environment(),
             swap=self.dispatcher.swap,
         )
-        self._objects = ConfiguredObjects(settings.config, SiteObjectStore(database), self.site.put_in_force)
+        self._object_store = SiteObjectStore(database)
+        self._objects = ConfiguredObjects(settings.config, self._object_store, self._put_in_force)
         neighbours = [parse_neighbour(given) for given in settings.servers]
         self._neighbours = Neighbours(neighbours, self.fleet, clock=clock)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self._stop_asked = asyncio.Event()
         self._hurry = asyncio.Event()
-        application = Application(
+        self.application = application = Application(
             dispatcher=self.dispatcher,
             keys=self.access.ring,
             guard=Guard(
@@ -96,11 +99,11 @@ class Endpoint:
                 allowed_origins=settings.allowed_origins,
             ),
             metrics=self.metrics,
-            stop=self.ask_to_stop,
+            stop=self.ask_to_stop if crew is None else crew.stop_all,
             clock=clock,
-            deployments=Deployments(self.fleet, self._models.find_deployment),
+            deployments=None if crew is not None else Deployments(self.fleet, self._models.find_deployment),
             site_objects=self._objects,
-            reload=self.reload,
+            reload=self._reload_everywhere,
         )
         self._server = HttpServer(
             application,
@@ -128,11 +131,9 @@ class Endpoint:
         Raises:
             AddressInUse: somebody else has it.
         """
-        host = self._settings.host
-        port = await self._server.listen(host, self._settings.port)
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
-        scheme = "http" if self._settings.tls_cert is None else "https"
-        self.url = f"{scheme}://{f'[{reachable}]' if ':' in reachable else reachable}:{port}"
+        settings = self._settings
+        port = await self._server.listen(settings.host, settings.port, shared=self._crew is not None)
+        self.url = url_of(self._settings, port)
 
     async def load(self) -> None:
         """Put the models to work: those that the settings name are loaded, the library's others wait for a request.
@@ -142,7 +143,7 @@ class Endpoint:
         """
         config = await self._configuration()
         await self.records.open(config, self._settlement)
-        await self.site.put_in_force(config)
+        await self._put_in_force(config)
         machine = await asyncio.to_thread(hardware.snapshot)
         for spec in await asyncio.to_thread(self._models.deployments, self._named, machine):
             self.fleet.add(spec)
@@ -156,12 +157,15 @@ class Endpoint:
 
     async def _welcome(self, machine: Hardware) -> None:
         """Take requests as soon as every model that there is has a name here."""
-        if self._settings.serve_library:
+        if self._settings.serve_library and self._crew is None:
             taken = [*self._named, *self.fleet.backends]
             for spec in await asyncio.to_thread(self._models.on_demand, taken, machine):
                 self.fleet.add(spec)
         await self._neighbours.look()
-        self._watching = asyncio.create_task(self._neighbours.watch())
+        self._watching.append(asyncio.create_task(self._neighbours.watch()))
+        if self._crew is not None:
+            following = follow_objects(self._object_store, lambda: self.site.version, self.reload)
+            self._watching.append(asyncio.create_task(following))
         self.dispatcher.welcome_requests(needed=self.names)
 
     async def reload(self) -> tuple[str, tuple[str, ...]]:
@@ -172,8 +176,20 @@ class Endpoint:
             TundishError: it cannot be put in force; likewise.
         """
         config = await self._objects.load()
-        await self.site.put_in_force(config)
+        await self._put_in_force(config)
         return config.version, tuple(str(warning) for warning in config.warnings)
+
+    async def _reload_everywhere(self) -> tuple[str, tuple[str, ...]]:
+        told = await self.reload()
+        if self._crew is not None:
+            self._crew.reload_others()
+        return told
+
+    async def _put_in_force(self, config: SiteConfig) -> None:
+        if self._crew is not None:
+            check_all_remote(config)
+        await self.site.put_in_force(config)
+        self.records.follow(config)
 
     async def _configuration(self) -> SiteConfig:
         if self._settings.config is None and not self._settings.store_file.exists():
@@ -191,16 +207,8 @@ class Endpoint:
 
     def record(self) -> EndpointRecord:
         """How the commands of this machine reach it."""
-        kept_in = self.access.kept_in
-        return EndpointRecord(
-            url=self.url,
-            pid=os.getpid(),
-            started_s=self._clock.now().timestamp(),
-            version=__version__,
-            key_file=None if kept_in is None else str(kept_in),
-            key_required=self.access.key is not None,
-            certificate_file=None if self._settings.tls_cert is None else str(self._settings.tls_cert.absolute()),
-        )
+        started_s = self._clock.now().timestamp()
+        return record_of(self._settings, self.access, self.url, started_s=started_s)
 
     async def drain(self) -> None:
         """Refuse what is new, give what runs its time, then tell the rest why it ends."""
@@ -216,14 +224,14 @@ class Endpoint:
         """End everything: running answers are told that the endpoint stops."""
         self.dispatcher.refuse_new_requests()
         self._server.stop_accepting()
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
         await self.fleet.stop()
+        await self.site.close()
         await self._server.wait_idle(_LAST_WORDS_S)
         await self._server.close()
         await self.dispatcher.stop()
-        await self.site.close()
         await self.records.close()
 
 
@@ -233,13 +241,15 @@ def _is_configured_instead(settings: Settings) -> bool:
 
 
 @asynccontextmanager
-async def endpoint(settings: Settings, *, clock: Clock | None = None) -> AsyncGenerator[Endpoint, None]:
-    """An endpoint that listens while the context is entered; `load` makes its models usable.
+async def endpoint(
+    settings: Settings, *, clock: Clock | None = None, crew: Crew | None = None
+) -> AsyncGenerator[Endpoint, None]:
+    """An endpoint that listens while the context is entered; `load` makes its models usable. `crew`: see `Endpoint`.
 
     Raises:
         InvalidSetting, ModelNotFound, ModelNotCached, AddressInUse: it cannot be started.
     """
-    running = Endpoint(settings, clock=clock or SystemClock())
+    running = Endpoint(settings, clock=clock or SystemClock(), crew=crew)
     await running.listen()
     try:
         yield running

@@ -43,6 +43,8 @@ class Models:
             gpu_layers=settings.gpu_layers,
         )
         """What the settings say."""
+        self._sha256: dict[Path, str] = {}
+        """Of the weights that were found, by their (first) file."""
 
     def named(self) -> Mapping[str, FindWeights]:
         """The models that the settings name: name → where its weights are found.
@@ -134,7 +136,14 @@ class Models:
 
     def _weights(self, name: str) -> Path:
         weights = self._library.resolve(name)
-        return embedded.expand(self._settings.cache_dir) if isinstance(weights, EmbeddedSource) else weights
+        if isinstance(weights, EmbeddedSource):
+            path = embedded.expand(self._settings.cache_dir)
+            self._sha256[path] = embedded.sha256()
+            return path
+        for model in self._library.cached(name):
+            if model.weights == weights:
+                self._sha256[weights] = model.weights_sha256
+        return weights
 
     def _spec(
         self,
@@ -164,6 +173,7 @@ class Models:
             memory_bytes=plan.memory_bytes,
             keep_alive_s=keep_alive_s,
             capabilities=Capabilities(context_length=plan.context_length),
+            weights_sha256=lambda: self._sha256.get(facts.parts[0], ""),
         )
 
 

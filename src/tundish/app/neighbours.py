@@ -132,7 +132,9 @@ class Neighbours:
         name = neighbour.prefix + entry.id
         spec = DeploymentSpec(
             name=name,
-            make=lambda: remote_backend(neighbour.server.deployment(entry.id, context_length=entry.context_length)),
+            make=lambda: remote_backend(
+                neighbour.server.deployment(entry.id, name=name, context_length=entry.context_length)
+            ),
             memory_bytes=0,
             keep_alive_s=math.inf,
             capabilities=Capabilities(context_length=entry.context_length, completions=False),

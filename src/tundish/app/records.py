@@ -6,7 +6,8 @@ import asyncio
 import logging
 
 from tundish.config.site import SiteConfig
-from tundish.dispatch.labels import Conversations
+from tundish.dispatch.conversations import Conversations
+from tundish.dispatch.marks import SharedMarks
 from tundish.dispatch.settlement import Settlement
 from tundish.ledger.errors import LedgerUnavailable
 from tundish.ledger.ledger import Ledger, OnProblem, Timing
@@ -23,11 +24,12 @@ _DAY_S = 86_400.0
 class Records:
     """Opened before the first request is taken, closed after the last one has ended."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, marks: SharedMarks | None = None) -> None:
+        """`marks`: what the other processes of this endpoint know of conversations."""
         self._settings = settings
         self._database = database
         self._store: ConversationStore | None = None
-        self.conversations = Conversations(on_rise=self._rose)
+        self.conversations = Conversations(on_use=self._used, shared=marks)
         self.ledger: Ledger | None = None
         """None before it is open, and where it could not be opened."""
 
@@ -50,10 +52,18 @@ class Records:
             return  # one place for all classes: nothing depends on what a conversation was
         rules = config.conversations
         store = ConversationStore(self._database, most=rules.most, keep_s=rules.keep_days * _DAY_S)
+        self.conversations.bound(limit=rules.most, keep_s=rules.keep_days * _DAY_S)
         remembered = await asyncio.to_thread(store.load)
         self.conversations.restore((key, _highest(config.policy, classes)) for key, classes in remembered.items())
         store.start()
         self._store = store
+
+    def follow(self, config: SiteConfig) -> None:
+        """Another configuration is in force: how many conversations are remembered, and for how long."""
+        rules = config.conversations
+        if self._store is not None:
+            self.conversations.bound(limit=rules.most, keep_s=rules.keep_days * _DAY_S)
+            self._store.bound(most=rules.most, keep_s=rules.keep_days * _DAY_S)
 
     async def close(self) -> None:
         """Keep what is still on its way, and let go. Raises nothing."""
@@ -71,7 +81,7 @@ class Records:
             timing=Timing(flush_s=rules.flush_interval_s, seal_s=rules.sync_interval_s),
         )
 
-    def _rose(self, conversation: str, data_class: str) -> None:
+    def _used(self, conversation: str, data_class: str) -> None:
         if self._store is not None:
             self._store.remember(conversation, data_class)
 

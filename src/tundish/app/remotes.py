@@ -14,8 +14,10 @@ from tundish.providers.remote import RemoteBackend, remote_backend
 Environment = Mapping[str, str]
 
 
-def make_remote(spec: RemoteSpec, environment: Environment) -> RemoteBackend:
-    """The backend, not started. Blocks for secrets that stand in addresses and headers: call it in a thread.
+def make_remote(name: str, spec: RemoteSpec, environment: Environment) -> RemoteBackend:
+    """The backend of the deployment `name`, not started.
+
+    Blocks for secrets that stand in addresses and headers: call it in a thread.
 
     Raises:
         SecretUnavailable: one of those cannot be had.
@@ -25,6 +27,7 @@ def make_remote(spec: RemoteSpec, environment: Environment) -> RemoteBackend:
     password = connections.client_key_password
     return remote_backend(
         providers.RemoteSpec(
+            name=name,
             base_url=spec.base_url,
             model=spec.remote_model,
             profile=spec.profile,

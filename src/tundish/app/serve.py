@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
-import os
 import signal
 import sys
 import types
 from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager
 from typing import TextIO
 
-from tundish import __version__
-from tundish.access import endpoint_file
+from tundish.app.announcement import announced, banner
+from tundish.app.crew import Crew
 from tundish.app.endpoint import Endpoint, endpoint
 from tundish.core.errors import TundishError
 from tundish.settings import Settings
 
 _log = logging.getLogger("tundish")
 
+STOPPING = "Stopping: running answers may finish. Ctrl-C ends them now."
+
 _OPEN_FILES = 65_536
+_NEW_OBJECTS = 20_000
+"""After so many more new objects than freed ones the collector looks for cycles: at most a few MB of them wait for it.
+With Python's own 700 it runs several times in each turn of the loop, over requests that are all still under way."""
 
 
 def run(settings: Settings, out: TextIO | None = None) -> None:
@@ -29,10 +35,16 @@ def run(settings: Settings, out: TextIO | None = None) -> None:
     Raises:
         InvalidSetting, AddressInUse, ModelFileInvalid, ModelLoadFailed: it cannot be started, with the reason.
     """
-    _allow_many_connections()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    prepare_process("%(asctime)s %(levelname)s %(name)s: %(message)s")
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(settings, out or sys.stdout))
+
+
+def prepare_process(log_format: str) -> None:
+    """Make this process one that serves: its open files, its garbage, its log."""
+    _allow_many_connections()
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)
+    logging.basicConfig(level=logging.INFO, format=log_format)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -57,18 +69,54 @@ def _allow_many_connections() -> None:
 
 
 async def _serve(settings: Settings, out: TextIO) -> None:
-    async with endpoint(settings) as running:
-        with _signals(running.ask_to_stop), _reloading(running):
+    @contextlib.contextmanager
+    def heed(running: Endpoint) -> Generator[None, None, None]:
+        with signals(running.ask_to_stop), _reloading(running):
+            yield
+
+    @contextlib.contextmanager
+    def ready(running: Endpoint) -> Generator[None, None, None]:
+        with announced(settings, running.record()):
+            names = [model.name for model in running.dispatcher.models()]
+            first = next(iter(running.names), None)
+            print(banner(running.url, running.access, names, first=first), file=out, flush=True)
+            yield
+
+    await serve_until_stopped(settings, heed=heed, ready=ready, stopping=lambda: print(STOPPING, file=out, flush=True))
+
+
+async def serve_until_stopped(
+    settings: Settings,
+    *,
+    heed: Callable[[Endpoint], AbstractContextManager[None]],
+    ready: Callable[[Endpoint], AbstractContextManager[None]],
+    stopping: Callable[[], None],
+    crew: Crew | None = None,
+) -> None:
+    """Serve until the endpoint is asked to stop, and then until running answers had their time.
+
+    Args:
+        settings: what to serve, where.
+        heed: entered for the whole time: who may ask it to stop.
+        ready: entered when it is ready, left when it has ended.
+        stopping: called when it begins to stop.
+        crew: see `Endpoint`.
+
+    Raises:
+        TundishError: it cannot be started, with the reason.
+    """
+    async with endpoint(settings, crew=crew) as running:
+        with heed(running):
             stop = asyncio.ensure_future(running.stop_asked())
             load = asyncio.ensure_future(running.load())
             try:
                 await asyncio.wait((stop, load), return_when=asyncio.FIRST_COMPLETED)
                 if not stop.done():
                     await load
-                    with _announced(running, settings):
-                        print(_banner(running), file=out, flush=True)
+                    gc.freeze()  # what is there by now stays, and need not be looked at again
+                    with ready(running):
                         await stop
-                        print("Stopping: running answers may finish. Ctrl-C ends them now.", file=out, flush=True)
+                        stopping()
                         await running.drain()
             finally:
                 for task in (stop, load):
@@ -77,24 +125,7 @@ async def _serve(settings: Settings, out: TextIO) -> None:
 
 
 @contextlib.contextmanager
-def _announced(running: Endpoint, settings: Settings) -> Generator[None, None, None]:
-    try:
-        endpoint_file.write(settings.endpoint_file, running.record())
-    except OSError as error:
-        _log.warning(
-            "%s cannot be written (%s): `tundish status`, `run`, `chat` and `stop` will not find this endpoint",
-            settings.endpoint_file,
-            error.strerror or error,
-        )
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            endpoint_file.remove(settings.endpoint_file, pid=os.getpid())
-
-
-@contextlib.contextmanager
-def _signals(act: Callable[[], None]) -> Generator[None, None, None]:
+def signals(act: Callable[[], None]) -> Generator[None, None, None]:
     """While active, SIGINT and SIGTERM call `act` and do nothing else."""
     loop = asyncio.get_running_loop()
     if sys.platform == "win32":
@@ -125,12 +156,12 @@ def _reloading(running: Endpoint) -> Generator[None, None, None]:
         return
     loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
-    def reload() -> None:
-        task = loop.create_task(_reload(running))
+    def reload_soon() -> None:
+        task = loop.create_task(reload(running))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGHUP, reload_soon)
     try:
         yield
     finally:
@@ -139,31 +170,11 @@ def _reloading(running: Endpoint) -> Generator[None, None, None]:
             task.cancel()
 
 
-async def _reload(running: Endpoint) -> None:
+async def reload(running: Endpoint) -> None:
+    """Read the configuration again; the log says what came of it."""
     try:
         version, _ = await running.reload()
     except TundishError as error:
         _log.error("The configuration was not reloaded; the old one stays in force.\n%s", error)
     else:
         _log.info("The configuration %s is in force.", version[:12])
-
-
-def _banner(running: Endpoint) -> str:
-    access = running.access
-    names = [model.name for model in running.dispatcher.models()]
-    first = next(iter((*running.names, *names)), "MODEL")
-    shown_key = "none needed" if access.key is None else "the one in TUNDISH_API_KEY"
-    if access.kept_in is not None:
-        shown_key = f"{access.key}   (kept in {access.kept_in})"
-    call_key = access.key if access.kept_in is not None else "KEY" if access.key else "none"
-    return f"""\
-Tundish {__version__} is ready: {running.url}/v1
-Key:    {shown_key}
-Models: {", ".join(names)}
-
-from openai import OpenAI
-client = OpenAI(base_url="{running.url}/v1", api_key="{call_key}")
-messages = [{{"role": "user", "content": "What is 2+2?"}}]
-print(client.chat.completions.create(model="{first}", messages=messages, temperature=0).choices[0].message.content)
-
-Or in another terminal: tundish chat. Ctrl-C stops."""

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
-from tundish.access.keys import KeyRing, Principal
+from tundish.access.keys import KeyRing, Principal, Role
 from tundish.app.access import Access
 from tundish.app.backends import Backends
 from tundish.app.models import Models
@@ -25,6 +25,7 @@ from tundish.dispatch.site import Site
 from tundish.engines import hardware
 from tundish.policy.policy import Policy
 from tundish.routing.table import RoutingTable
+from tundish.settings import InvalidSetting
 
 _log = logging.getLogger("tundish.site")
 
@@ -116,6 +117,11 @@ class SiteInForce:
         _log.info("the site is %s", config.version[:12])
 
     @property
+    def version(self) -> str | None:
+        """Of the configuration in force; None before there is one."""
+        return None if self.config is None else self.config.version
+
+    @property
     def pinned(self) -> Sequence[str]:
         """The local deployments that are to be loaded from the start."""
         return [name for name, spec in self._locals.items() if spec.pinned]
@@ -138,7 +144,7 @@ class SiteInForce:
                 continue
             kept = self._remotes.get(name)
             if kept is None or kept.spec != spec:
-                kept = _Remote(spec, make_remote(spec, self._environment))
+                kept = _Remote(spec, make_remote(name, spec, self._environment))
                 fresh.append(kept.backend)
             remotes[name] = kept
         machine = hardware.snapshot() if locals_ else None
@@ -182,12 +188,16 @@ class SiteInForce:
             self._fleet.add(spec)
 
     def _ring(self, config: SiteConfig) -> KeyRing:
-        keys = {} if self._access.key is None else {self._access.key_id: self._access.key}
-        principals: dict[str, Principal] = {}
+        access = self._access
+        keys = {} if access.key is None else {access.key_id: access.key}
+        principals = {access.key_id: Principal(key_id=access.key_id, role=Role.OWNER)}
         for key_id, spec in config.keys.items():
             project = config.projects.get(spec.project)
             classes = {"key": spec.data_class, "project": None if project is None else project.data_class}
-            keys[key_id] = resolve(spec.key, self._environment).reveal()
+            key = resolve(spec.key, self._environment).reveal()
+            if key in keys.values():
+                raise InvalidSetting(f"keys.{key_id}: the same key has another name, too. Whose request would it be?")
+            keys[key_id] = key
             principals[key_id] = Principal(
                 key_id=key_id, project=spec.project, data_class=_highest(config.policy, classes)
             )

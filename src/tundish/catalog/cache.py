@@ -61,6 +61,15 @@ class CachedModel:
         first = parts[0] if parts else self.manifest.files[0].path
         return next(self.path_of(file) for file in self.manifest.files if file.path == first)
 
+    @property
+    def weights_sha256(self) -> str:
+        """Of the GGUF, hexadecimal, as its manifest has it; of a split one, of its parts' hashes, one a line. Empty for
+        other formats."""
+        parts = sorted((file.path, file.sha256) for file in self.manifest.files if file.path.lower().endswith(".gguf"))
+        if len(parts) < 2:
+            return parts[0][1] if parts else ""
+        return hashlib.sha256("".join(f"{sha256}\n" for _, sha256 in parts).encode()).hexdigest()
+
     def problems(self) -> Sequence[str]:
         """What can be seen without reading the files: missing ones, wrong sizes."""
         found: list[str] = []

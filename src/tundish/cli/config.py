@@ -26,24 +26,24 @@ from tundish.store.site_objects import SiteObjectStore
 _DESCRIPTION = """\
 Check a site's configuration, or show what it comes to together with what was added at run time.
 
-  tundish config check               the file that TUNDISH_CONFIG names, else ./tundish.toml
+  tundish config check               the file that TUNDISH_CONFIG names: what `tundish serve` serves without --config
   tundish config check FILE          another one, by itself
   tundish config check --secrets     also fetch each secret, and say which cannot be had
   tundish config show                as TOML, with what was added; references instead of secrets
 
 Exit code 1 when something is wrong: every error is named with its file and line.
 """
-_DEFAULT_FILE = Path("tundish.toml")
+_LIKELY_FILE = Path("tundish.toml")
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     check = actions.add_parser("check", help="say everything that is wrong")
-    check.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: TUNDISH_CONFIG, else tundish.toml")
+    check.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: TUNDISH_CONFIG")
     check.add_argument("--secrets", action="store_true", help="also fetch each secret")
     check.add_argument("--json", action="store_true", help="for programs")
     show = actions.add_parser("show", help="what it comes to")
-    show.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: TUNDISH_CONFIG, else tundish.toml")
+    show.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: TUNDISH_CONFIG")
     show.add_argument("--json", action="store_true", help="for programs")
 
 
@@ -75,18 +75,13 @@ def _sources(given: Path | None, settings: Settings) -> tuple[Path | None, Seque
     """The file to read, and what belongs to it; a file named on the command line is looked at by itself."""
     if given is not None:
         return given, ()
-    path = _configured_file(settings)
+    path = settings.config
+    if path is None and _LIKELY_FILE.is_file():
+        print(f"note: ./{_LIKELY_FILE} is not read: name it here, or set TUNDISH_CONFIG.", file=sys.stderr)
     if not settings.store_file.exists():
         return path, ()
     stored = SiteObjectStore(Database(settings.store_file)).all()
     return path, [AddedObject(kind=item.kind, name=item.name, fields=item.fields) for item in stored]
-
-
-def _configured_file(settings: Settings) -> Path | None:
-    """The site's file: the one that is set, else `tundish.toml` in this folder, else none."""
-    if settings.config is not None:
-        return settings.config
-    return _DEFAULT_FILE if _DEFAULT_FILE.is_file() else None
 
 
 def _report(error: ConfigInvalid, *, as_json: bool) -> int:

@@ -66,7 +66,8 @@ def _value(given: object) -> object:
 
 
 def _run(_: argparse.Namespace, settings: Settings) -> int:
-    app.run(settings)
+    serve = app.run if settings.workers == 1 else app.supervise
+    serve(settings)
     return EXIT_OK
 
 

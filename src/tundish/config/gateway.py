@@ -10,6 +10,9 @@ from tundish.config.site import ConversationRules, KeySpec, Project, ReceiptRule
 from tundish.config.wording import did_you_mean, shorten
 from tundish.dispatch.rules import BreakerRules, RetryRules, Rules
 
+_OWNERS_KEYS = ("environment", "generated")
+"""What the endpoint's own key is called in receipts."""
+
 
 def read_receipts(root: Section) -> ReceiptRules:
     """`[receipts]`."""
@@ -86,6 +89,8 @@ def read_keys(root: Section, projects: Mapping[str, Project], classes: Sequence[
     keys: dict[str, KeySpec] = {}
     kept_in: dict[str, str] = {}
     for name, section in root.tables("keys"):
+        if name in _OWNERS_KEYS:
+            section.problem(f"'{name}' is what the endpoint's own key is called. Choose another name.")
         section.require("key", 'where the key is kept: { env = "VARIABLE" }, { file = "PATH" }, …')
         reference = section.secret("key")
         project = section.text("project", "")

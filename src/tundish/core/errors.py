@@ -21,7 +21,9 @@
         └── BackendStopped          the endpoint is shutting down and ended the stream
 
 Each error has a `code` (stable, machine-readable), `retryable` (whether the same request can succeed later without a
-change) and a message that says what to do next. The HTTP status of each is mapped in `tundish.wire.errors`, only there.
+change) and a message that says what to do next. What only the owner may read (addresses, a provider's words about our
+account) is in its `detail`, which goes to the log and the receipt. The HTTP status of each is mapped in
+`tundish.wire.errors`, only there.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class TundishError(Exception):
 
     code: str = "internal_error"
     retryable: ClassVar[bool] = False
+    detail: str = ""
+    """More than the client is told; empty: the message is all."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

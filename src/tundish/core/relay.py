@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tundish.core.backend import Backend
 from tundish.core.events import Usage
@@ -48,6 +48,15 @@ class Relayed(Protocol):
         ...
 
 
+class RelayedWhole(NamedTuple):
+    """An answer in one piece, complete and looked at."""
+
+    body: bytes
+    content_type: str
+    usage: Usage | None
+    """What the provider counted; None when it does not say."""
+
+
 class RelayBackend(Backend, Protocol):
     """A provider that can also take bytes."""
 
@@ -60,10 +69,14 @@ class RelayBackend(Backend, Protocol):
         ...
 
     def relay(self, raw: RawRequest) -> AbstractAsyncContextManager[Relayed]:
-        """Send it; entered when the answer's head has come with success. Leaving early cancels it there at once.
+        """Send it, a stream; entered when the answer's head has come with success. Leaving early cancels it there.
 
         Raises:
             InvalidRequest: (and its kin) the request was refused, as the client may be told.
             Overloaded, Unavailable, BackendError: it may be tried elsewhere.
         """
+        ...
+
+    async def relay_whole(self, raw: RawRequest) -> RelayedWhole:
+        """Send it, and wait for an answer in one piece; raises as `relay` and `Relayed.next_chunk` do."""
         ...

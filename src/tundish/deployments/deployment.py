@@ -68,6 +68,11 @@ class Deployment:
     # --- as a tenant ---
 
     @property
+    def weights_sha256(self) -> str:
+        """Of what it runs; empty where it is not known."""
+        return self._spec.weights_sha256()
+
+    @property
     def name(self) -> str:
         """What clients call it."""
         return self._spec.name

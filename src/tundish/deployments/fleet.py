@@ -34,6 +34,11 @@ class Fleet:
         """Each deployment by its name, as the dispatcher takes it; changes with what is added and removed."""
         return types.MappingProxyType(self._backends)
 
+    def weights_sha256(self, name: str) -> str:
+        """The SHA-256 of what a deployment runs; empty where it is not known, or there is no such deployment."""
+        deployment = self._deployments.get(name)
+        return "" if deployment is None else deployment.weights_sha256
+
     def add(self, spec: DeploymentSpec) -> Backend:
         """A new deployment, not loaded yet.
 

@@ -10,6 +10,10 @@ from tundish.core.backend import Backend, Capabilities
 from tundish.core.errors import InvalidRequest
 
 
+def _not_known() -> str:
+    return ""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentSpec:
     """One local model."""
@@ -25,6 +29,8 @@ class DeploymentSpec:
     """Whether it stays, once it is loaded, until somebody unloads it."""
     capabilities: Capabilities | None = None
     """What is known of them before the first load; then the backend's own count."""
+    weights_sha256: Callable[[], str] = _not_known
+    """Of what the last load has found, hexadecimal; empty where nobody has hashed it. Costs nothing."""
 
     def __post_init__(self) -> None:
         check_keep_alive(self.keep_alive_s)

@@ -6,6 +6,8 @@ import dataclasses
 from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
+import msgspec
+
 from tundish.core.errors import BackendError
 from tundish.core.events import (
     ChoiceFinished,
@@ -132,8 +134,7 @@ class RelayAnswer:
 Answer: TypeAlias = EventAnswer | RelayAnswer
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """An answer in one piece: the provider's bytes, or the events to encode."""
 
     deployment: str
@@ -156,20 +157,6 @@ async def collect_events(deployment: str, events: Events) -> WholeAnswer:
     finally:
         await events.aclose()
     return WholeAnswer(deployment=deployment, events=tuple(collected), usage=usage)
-
-
-async def collect_bytes(deployment: str, context: AbstractAsyncContextManager[Relayed]) -> WholeAnswer:
-    """All of them; raises what the relay raises."""
-    async with context as relayed:
-        chunks: list[bytes] = []
-        while chunk := await relayed.next_chunk():
-            chunks.append(chunk)
-        return WholeAnswer(
-            deployment=deployment,
-            body=chunks[0] if len(chunks) == 1 else b"".join(chunks),
-            content_type=relayed.content_type,
-            usage=relayed.usage,
-        )
 
 
 async def begin_events(deployment: str, events: Events, *, said_before: Said | None = None) -> EventAnswer:

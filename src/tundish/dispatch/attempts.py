@@ -10,8 +10,9 @@ from tundish.core.clock import Clock
 from tundish.core.errors import TundishError
 from tundish.core.events import Usage
 from tundish.dispatch.circuit import Entry
-from tundish.dispatch.errors import EveryAttemptFailed, NoDeploymentLeft
+from tundish.dispatch.errors import NoDeploymentLeft
 from tundish.dispatch.journal import Journal
+from tundish.dispatch.refused import what_to_say
 from tundish.dispatch.retry import RetryBudget, backoff_s, come_back_s, others_may_take_it, speaks_of_health
 from tundish.dispatch.site import Site
 from tundish.dispatch.snapshots import Snapshots
@@ -146,7 +147,7 @@ class Attempts:
         if wait_s is not None and now_s + wait_s > standing.retry_at_s:
             standing.retry_at_s = now_s + wait_s
             self._snapshots.changed()
-        self._log(attempt, error.code, now_s, detail=error.message)
+        self._log(attempt, error.code, now_s, detail=error.detail or error.message)
 
     def abandoned(self, attempt: Attempt, error: BaseException | None = None) -> None:
         """Nobody waits for it any more, or it ended by a mistake of ours."""
@@ -189,11 +190,8 @@ class Attempts:
                 f"'{self._journal.work.route}' cannot be answered now: {', '.join(self.order)} failed too often a "
                 "moment ago and is being left alone (circuit). Try again in a few seconds."
             )
-        if len({name for name, _ in failures}) == 1 or all(not speaks_of_health(error) for _, error in failures):
-            return failures[-1][1]
-        waits_s = [wait_s for _, error in failures if (wait_s := come_back_s(error)) is not None]
-        told = [(name, error.message) for name, error in failures]
-        return EveryAttemptFailed(self._journal.work.route, told, retry_after_s=min(waits_s, default=1.0))
+        route = self._journal.work.route
+        return what_to_say(route, failures, configured=self._site.is_configured(route))
 
     def _log(self, attempt: Attempt, outcome: str, now_s: float, detail: str = "") -> None:
         self._journal.attempted(

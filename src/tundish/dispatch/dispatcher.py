@@ -14,8 +14,9 @@ from tundish.core.events import GenerationEvent
 from tundish.core.request import CompletionRequest, Request
 from tundish.dispatch.answers import EventAnswer
 from tundish.dispatch.attempts import Attempts
+from tundish.dispatch.conversations import Conversations
 from tundish.dispatch.journal import Journal
-from tundish.dispatch.labels import Conversations, Labels
+from tundish.dispatch.labels import Labels
 from tundish.dispatch.observer import Observer, RequestRecord
 from tundish.dispatch.refused import nobody_may_answer
 from tundish.dispatch.retry import RetryBudget
@@ -178,18 +179,14 @@ class Dispatcher:
         try:
             decision = self._decide(work, snapshot, journal, now_s)
         except TundishError as error:
-            journal.outcome = error.code
-            journal.wrote(work.refused(error))
-            self._settlement.settle(journal, self._clock.monotonic_s(), observed=False)
+            self._refuse(journal, error, observed=False)
             raise
         self._settlement.observer.request_started(work.route)
         try:
             if not decision.order:
                 raise nobody_may_answer(snapshot, decision, work)
         except TundishError as error:
-            journal.outcome = error.code
-            journal.wrote(work.refused(error))
-            self._settlement.settle(journal, self._clock.monotonic_s(), observed=True)
+            self._refuse(journal, error, observed=True)
             raise
         run = self._run(work, journal, decision.order, observed=True)
         if decision.shadow is not None:
@@ -259,14 +256,17 @@ class Dispatcher:
         route = table.routes.get(work.route)
         if route is None:
             raise ModelNotFound(model=work.route, known=list(table.routes))
-        journal.label = label = self._labels.label(
+        label, journal.opening = self._labels.label(
             table.policy,
             route_default=route.default_class,
             project=work.caller.data_class,
             header=work.claimed_class,
-            conversations=work.conversations,
+            work=work,
         )
-        conversation = work.conversations[0] if work.conversations else None
+        journal.label = label
+        stuck_to = None
+        if route.sticky and work.affinity is not None:
+            stuck_to = self._sticky.deployment(work.route, label.data_class, work.affinity)
         ask = Ask(
             route=work.route,
             label=label,
@@ -274,8 +274,8 @@ class Dispatcher:
             prompt_tokens=work.prompt_tokens,
             max_output_tokens=work.max_output_tokens,
             expected_output_tokens=self._settlement.expected_output_tokens(work.route, now_s),
-            conversation=conversation,
-            stuck_to=self._sticky.deployment(work.route, conversation) if conversation and route.sticky else None,
+            conversation=work.affinity,
+            stuck_to=stuck_to,
             draw=random.random(),
         )
         journal.decision = decision = self._decide_who(snapshot, ask)
@@ -305,10 +305,19 @@ class Dispatcher:
         journal.label, journal.decision, journal.shadow_of = of.label, of.decision, work.request_id
         return self._run(work, journal, (deployment,), observed=False)
 
+    def _refuse(self, journal: Journal, error: TundishError, *, observed: bool) -> None:
+        journal.outcome = error.code
+        journal.wrote(journal.work.refused(error))
+        if journal.opening is not None:
+            journal.opening.end(begun=False)
+        self._settlement.settle(journal, self._clock.monotonic_s(), observed=observed)
+
     def _close_observed(self, run: Run) -> None:
         work, journal = run.work, run.journal
-        if work.conversations and journal.deployment:
-            self._sticky.stick(work.route, work.conversations[0], journal.deployment)
+        if journal.opening is not None:
+            journal.opening.end(begun=bool(journal.deployment))
+        if work.affinity and journal.deployment and journal.label is not None:
+            self._sticky.stick(work.route, journal.label.data_class, work.affinity, journal.deployment)
         self._settlement.settle(journal, self._clock.monotonic_s(), observed=True)
 
     def _close_unobserved(self, run: Run) -> None:

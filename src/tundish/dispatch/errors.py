@@ -28,11 +28,11 @@ class NoPlaceAllowed(NoDeploymentLeft):
 
 
 class EveryAttemptFailed(Unavailable):
-    """Several deployments were asked, and none answered."""
+    """All deployments that may answer were asked, and none did."""
 
     code = "every_attempt_failed"
 
     def __init__(self, route: str, failures: Sequence[tuple[str, str]], *, retry_after_s: float) -> None:
-        """`failures`: deployment and what it said, in the order of the attempts."""
-        told = "; ".join(f"{deployment}: {message}" for deployment, message in failures)
+        """`failures`: deployment and what became of the attempt, in their order; of several at one the last is told."""
+        told = " ".join(f"{deployment}: {message}" for deployment, message in dict(failures).items())
         super().__init__(f"No deployment of '{route}' that may answer this did. {told}", retry_after_s=retry_after_s)

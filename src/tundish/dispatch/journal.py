@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tundish.core.events import Usage
 from tundish.core.randomness import random_bytes
+from tundish.dispatch.labels import Opening
 from tundish.dispatch.work import Work
 from tundish.ledger.digest import SALT_BYTES, SaltedDigest
 from tundish.ledger.receipt import Attempt
@@ -26,6 +27,7 @@ class Journal:
         "deployment",
         "first_token_s",
         "label",
+        "opening",
         "outcome",
         "request_digest",
         "salt",
@@ -43,6 +45,8 @@ class Journal:
         self.started_s = started_s
         self.arrived_us = arrived_us
         self.label: Label | None = None
+        self.opening: Opening | None = None
+        """Of a conversation whose class has to be remembered by its first answer."""
         self.decision: Decision | None = None
         self.attempts: list[Attempt] = []
         self.deployment = ""
@@ -55,16 +59,18 @@ class Journal:
         self.bytes_out = 0
         self.shadow_of = ""
         self.salt = b""
-        self.request_digest: SaltedDigest | None = None
+        self.request_digest = ""
+        """Hexadecimal; empty without digests."""
         self.answer_digest: SaltedDigest | None = None
         if digests:
             self.salt = random_bytes(SALT_BYTES)
-            self.request_digest = SaltedDigest(self.salt)
-            self.request_digest.update(work.body)
             self.answer_digest = SaltedDigest(self.salt)
+            self.request_digest = self.answer_digest.beside(work.body)
 
     def wrote(self, data: bytes) -> None:
-        """Bytes of the answer went to the client."""
+        """Bytes of the answer are about to go to the client."""
+        if self.opening is not None:
+            self.opening.giving(data)
         self.bytes_out += len(data)
         if self.answer_digest is not None:
             self.answer_digest.update(data)

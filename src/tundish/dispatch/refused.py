@@ -1,9 +1,12 @@
-"""The error for a decision that left nobody: by which constraint, and whether trying again can help."""
+"""What the client is told when nobody may answer, or nobody did: why, and whether trying again can help."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tundish.core.errors import ContextLengthExceeded, InvalidRequest, Overloaded, TundishError
-from tundish.dispatch.errors import NoDeploymentLeft, NoPlaceAllowed
+from tundish.dispatch.errors import EveryAttemptFailed, NoDeploymentLeft, NoPlaceAllowed
+from tundish.dispatch.retry import come_back_s
 from tundish.dispatch.work import Work
 from tundish.routing import refusal
 from tundish.routing.constraints import Constraint
@@ -15,7 +18,7 @@ _FULL = frozenset({Constraint.CAPACITY.value, Constraint.RATE.value})
 
 
 def nobody_may_answer(snapshot: Snapshot, decision: Decision, work: Work) -> TundishError:
-    """What the client is told."""
+    """The error for a decision that left nobody: by which constraint."""
     sentence = refusal.why_nobody(decision)
     constraints = {judged.refusal.constraint for judged in decision.judged if judged.refusal is not None}
     if constraints == {Constraint.PLACE.value}:
@@ -28,6 +31,23 @@ def nobody_may_answer(snapshot: Snapshot, decision: Decision, work: Work) -> Tun
     if constraints and constraints <= _FULL:
         return Overloaded(sentence, retry_after_s=wait_s)
     return NoDeploymentLeft(sentence, retry_after_s=wait_s)
+
+
+def what_to_say(route: str, failures: Sequence[tuple[str, TundishError]], *, configured: bool) -> TundishError:
+    """The error for attempts that all failed: deployment and error, in their order.
+
+    A mistake of the client's own stays what it is, and so does a queue that is full wherever one looks. All else is
+    503: each deployment is named, and another attempt may find it well. A model that is not `configured` has no other
+    beside it and speaks for itself.
+    """
+    if not configured or all(isinstance(error, InvalidRequest) for _, error in failures):
+        return failures[-1][1]
+    waits_s = [wait_s for _, error in failures if (wait_s := come_back_s(error)) is not None]
+    wait_s = min(waits_s, default=1.0)
+    if all(isinstance(error, Overloaded) for _, error in failures):
+        told = dict.fromkeys(error.message for _, error in failures)
+        return Overloaded(" ".join(told), retry_after_s=wait_s)
+    return EveryAttemptFailed(route, [(name, error.message) for name, error in failures], retry_after_s=wait_s)
 
 
 def _too_long(snapshot: Snapshot, decision: Decision, work: Work) -> TundishError:

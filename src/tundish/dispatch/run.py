@@ -15,7 +15,6 @@ from tundish.dispatch.answers import (
     WholeAnswer,
     begin_bytes,
     begin_events,
-    collect_bytes,
     collect_events,
 )
 from tundish.dispatch.attempts import Attempt, Attempts
@@ -161,7 +160,8 @@ class Run:
         backend = self._site.backends[attempt.deployment]
         raw = self.work.raw
         if raw is not None and (relay := _relay_of(backend)) is not None and relay.can_relay(raw):
-            answer = await collect_bytes(attempt.deployment, relay.relay(raw))
+            body, content_type, usage = await relay.relay_whole(raw)
+            answer = WholeAnswer(deployment=attempt.deployment, body=body, content_type=content_type, usage=usage)
         else:
             await self.work.prepare()
             answer = await collect_events(attempt.deployment, self.work.events(backend))

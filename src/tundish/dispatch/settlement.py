@@ -7,13 +7,13 @@ from typing import Protocol
 
 import msgspec
 
-from tundish.catalog.price import Price
 from tundish.core.events import Usage
 from tundish.dispatch.journal import Journal
 from tundish.dispatch.measure import DecayingMean
 from tundish.dispatch.observer import Observer, RequestRecord
 from tundish.ledger.receipt import Receipt
 from tundish.routing.decision import Decision, Judgement
+from tundish.routing.table import Deployment
 
 _ENCODED_KEPT = 512
 _NAME_CHARS = 200
@@ -58,7 +58,8 @@ class Settlement:
         usage, outcome = journal.usage, journal.outcome or "cancelled"
         if usage is not None and not journal.shadow_of:
             self._measure(journal.work.route, usage, now_s)
-        cost = _cost(journal, journal.deployment)
+        answered = journal.table.deployments.get(journal.deployment)
+        cost = _cost(journal, answered)
         if observed:
             first_s = journal.first_token_s
             self.observer.request_ended(
@@ -75,7 +76,7 @@ class Settlement:
                 )
             )
         if self.receipts is not None:
-            self.receipts.record(self._receipt(journal, now_s, outcome, cost), journal.salt)
+            self.receipts.record(self._receipt(journal, answered, now_s, outcome, cost), journal.salt)
 
     def _measure(self, route: str, usage: Usage, now_s: float) -> None:
         measured = self._output_tokens.get(route)
@@ -83,13 +84,18 @@ class Settlement:
             measured = self._output_tokens[route] = DecayingMean()
         measured.add(usage.completion_tokens, now_s)
 
-    def _receipt(self, journal: Journal, now_s: float, outcome: str, cost: int | None) -> Receipt:
+    def _receipt(
+        self, journal: Journal, answered: Deployment | None, now_s: float, outcome: str, cost: int | None
+    ) -> Receipt:
         work, decision, label, usage = journal.work, journal.decision, journal.label, journal.usage
         table = journal.table
-        answered = table.deployments.get(journal.deployment)
         route = table.routes.get(work.route)
+        baseline = None
+        if route is not None and route.baseline is not None:
+            compared = table.deployments.get(route.baseline)
+            baseline = cost if compared is answered else _cost(journal, compared)
         first_s = journal.first_token_s
-        request_digest, answer_digest = journal.request_digest, journal.answer_digest
+        answer_digest = journal.answer_digest
         return Receipt(
             request_id=work.request_id,
             arrived_us=journal.arrived_us,
@@ -113,11 +119,11 @@ class Settlement:
             completion_tokens=None if usage is None else usage.completion_tokens,
             cached_tokens=None if usage is None else usage.cached_tokens,
             cost_nano_usd=cost,
-            baseline_nano_usd=None if route is None or route.baseline is None else _cost(journal, route.baseline),
+            baseline_nano_usd=baseline,
             duration_ms=round((now_s - journal.started_s) * 1000),
             first_token_ms=None if first_s is None else round((first_s - journal.started_s) * 1000),
             bytes_out=journal.bytes_out,
-            request_digest="" if request_digest is None else request_digest.hexdigest(),
+            request_digest=journal.request_digest,
             answer_digest="" if answer_digest is None else answer_digest.hexdigest(),
             shadow_of=journal.shadow_of,
         )
@@ -135,14 +141,12 @@ class Settlement:
         return encoded
 
 
-def _cost(journal: Journal, deployment: str) -> int | None:
+def _cost(journal: Journal, deployment: Deployment | None) -> int | None:
     """What the request's tokens cost at that deployment's price; None when price or tokens are not known."""
-    found = journal.table.deployments.get(deployment)
-    price: Price | None = None if found is None else found.price
     usage = journal.usage
-    if price is None or usage is None or journal.unmetered:
+    if deployment is None or deployment.price is None or usage is None or journal.unmetered:
         return None
-    return price.cost_nano_usd(
+    return deployment.price.cost_nano_usd(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached_tokens,

@@ -38,13 +38,14 @@ class Site:
 
     def retry_rules(self, route: str) -> RetryRules:
         """Of a route. A model that is not configured is asked once, as if there were no routes at all."""
-        return self.rules.retries if self._is_configured(route) else _ONCE
+        return self.rules.retries if self.is_configured(route) else _ONCE
 
     def breaker_rules(self, deployment: str) -> BreakerRules:
         """Of a deployment. One that is not configured has no other beside it, so it speaks for itself."""
         return self.rules.breaker if deployment in self.table.deployments else _NEVER_OPENS
 
-    def _is_configured(self, route: str) -> bool:
+    def is_configured(self, route: str) -> bool:
+        """Whether the table names it, as a route or as a deployment."""
         return route in self.table.routes or route in self.table.deployments
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import AsyncGenerator, Callable
 
 from tundish.access.keys import ANYONE, Principal
@@ -20,10 +21,26 @@ Begin = Callable[[Backend], Events]
 NO_NEEDS = Needs()
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """The conversation of a request, by keys."""
+
+    earlier: tuple[str, ...] = ()
+    """What it goes on from: its class is at least theirs."""
+    own: tuple[str, ...] = ()
+    """What remembers its class for those that go on from it."""
+    opening: str | None = None
+    """Its key when nothing of the model's precedes it: it becomes a conversation by its answer."""
+
+
+NO_LINEAGE = Lineage()
+
+
 class Work(abc.ABC):
     """One request. The surfaces say how it is put to a backend, in one way or in both."""
 
     __slots__ = (
+        "affinity",
         "body",
         "caller",
         "claimed_class",
@@ -46,6 +63,7 @@ class Work(abc.ABC):
         caller: Principal = ANYONE,
         claimed_class: str | None = None,
         conversations: tuple[str, ...] = (),
+        affinity: str | None = None,
         needs: Needs = NO_NEEDS,
         prompt_tokens: int = 0,
         max_output_tokens: int | None = None,
@@ -59,7 +77,8 @@ class Work(abc.ABC):
             request_id: the id of its receipt.
             caller: who asks.
             claimed_class: what the request itself says its data is.
-            conversations: its keys: the first one is what it is known by, all of them remember its class.
+            conversations: what its conversation is called: all of the names remember its class.
+            affinity: requests with the same are best answered by the same deployment; None: the first of those names.
             needs: what a deployment must be able to do.
             prompt_tokens: an estimate.
             max_output_tokens: as the client limits them.
@@ -72,6 +91,7 @@ class Work(abc.ABC):
         self.caller = caller
         self.claimed_class = claimed_class
         self.conversations = conversations
+        self.affinity = affinity if affinity is not None or not conversations else conversations[0]
         self.needs = needs
         self.prompt_tokens = prompt_tokens
         self.max_output_tokens = max_output_tokens
@@ -84,6 +104,20 @@ class Work(abc.ABC):
         Raises:
             InvalidRequest: it cannot be understood.
         """
+
+    def lineage(self) -> Lineage:
+        """The conversation that it belongs to."""
+        return Lineage(earlier=self.conversations, own=self.conversations)
+
+    def ends_answer(self, data: bytes) -> bool:
+        """Whether `data`, a piece of the answer, is its last."""
+        del data
+        return False
+
+    def answered(self, given: bytes) -> tuple[str, ...] | None:
+        """The keys of its conversation with this answer behind it; None: nobody can tell."""
+        del given
+        return None
 
     @abc.abstractmethod
     def events(self, backend: Backend) -> Events:

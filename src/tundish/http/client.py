@@ -55,14 +55,8 @@ class Response:
 
 async def read_body(connection: ClientConnection, limit_bytes: int) -> bytes:
     """The rest of a response's body; raises as `Response.read` does."""
-    first = await connection.next_chunk()
-    if connection.complete and len(first) <= limit_bytes:
-        more = await connection.next_chunk()
-        if not more:
-            return first
-        chunks, size = [first, more], len(first) + len(more)
-    else:
-        chunks, size = [first], len(first)
+    chunks: list[bytes] = []
+    size = 0
     while size <= limit_bytes:
         chunk = await connection.next_chunk()
         if not chunk:
@@ -216,14 +210,36 @@ class HttpClient:
         The caller must `release` the connection. Raises as `stream` does.
         """
         limits = timeouts or self._timeouts
-        deadline_s = None if limits.total_s is None else asyncio.get_running_loop().time() + limits.total_s
+        now_s = _now_s()
+        deadline_s = None if limits.total_s is None else now_s + limits.total_s
         if not self._turns.take():
             await self._turns.wait(_sooner(limits.queue_s, deadline_s))
+            now_s = _now_s()
+        connection: ClientConnection | None = None
         try:
             if self._aborted is not None:
                 raise self._aborted
-            return await self._exchange(request, limits, deadline_s, head_only=head_only)
+            while (connection := self._take_idle(now_s)) is not None:
+                self._busy.add(connection)
+                try:
+                    connection.begin(request, timeouts=limits, head_only=head_only, deadline_s=deadline_s)
+                    await connection.head()
+                except ConnectionLost:
+                    # The peer closed an idle connection while we wrote to it, so this was no attempt. A peer that has
+                    # begun to answer, or was silent for a while, may have been at work: the caller's to judge.
+                    if connection.received_anything or _now_s() - now_s > _IDLE_CLOSE_S:
+                        raise
+                    self._busy.discard(connection)
+                    now_s = _now_s()
+                else:
+                    return connection
+            connection = await self._connect(_sooner(limits.connect_s, deadline_s))
+            self._busy.add(connection)
+            await connection.send(request, timeouts=limits, head_only=head_only, deadline_s=deadline_s)
+            return connection
         except BaseException:
+            if connection is not None:
+                self._busy.discard(connection)
             self._turns.give_back()
             raise
 
@@ -233,7 +249,7 @@ class HttpClient:
         idle = self._idle
         if connection.reusable and not self._closed and len(idle) < self._idle_limit:
             if self._idle_s is not None:
-                connection.idle_since_s = now_s = asyncio.get_running_loop().time()
+                connection.idle_since_s = now_s = _now_s()
                 while idle and idle[0].idle_since_s + self._idle_s < now_s:
                     idle.popleft().close()
             idle.append(connection)
@@ -241,44 +257,15 @@ class HttpClient:
             connection.close()
         self._turns.give_back()
 
-    async def _exchange(
-        self, request: bytes, limits: Timeouts, deadline_s: float | None, *, head_only: bool
-    ) -> ClientConnection:
-        loop = asyncio.get_running_loop()
-        while self._idle:
-            connection = self._idle.pop()
-            now_s = loop.time()
-            if not connection.reusable or (self._idle_s is not None and connection.idle_since_s + self._idle_s < now_s):
-                connection.close()
-                continue
-            try:
-                await self._send(connection, request, limits, deadline_s, head_only=head_only)
-            except ConnectionLost:
-                # The peer closed an idle connection while we wrote to it, so this was no attempt. A peer that has
-                # begun to answer, or was silent for a while, may have been at work: that is for the caller to judge.
-                if connection.received_anything or loop.time() - now_s > _IDLE_CLOSE_S:
-                    raise
-                continue
-            return connection
-        connection = await self._connect(_sooner(limits.connect_s, deadline_s))
-        await self._send(connection, request, limits, deadline_s, head_only=head_only)
-        return connection
-
-    async def _send(
-        self,
-        connection: ClientConnection,
-        request: bytes,
-        limits: Timeouts,
-        deadline_s: float | None,
-        *,
-        head_only: bool,
-    ) -> None:
-        self._busy.add(connection)
-        try:
-            await connection.send(request, timeouts=limits, head_only=head_only, deadline_s=deadline_s)
-        except BaseException:
-            self._busy.discard(connection)
-            raise
+    def _take_idle(self, now_s: float) -> ClientConnection | None:
+        """The connection that was used last and is still good; those that are not are closed."""
+        idle, idle_s = self._idle, self._idle_s
+        while idle:
+            connection = idle.pop()
+            if connection.reusable and (idle_s is None or connection.idle_since_s + idle_s >= now_s):
+                return connection
+            connection.close()
+        return None
 
     async def _connect(self, within_s: float | None) -> ClientConnection:
         loop = asyncio.get_running_loop()
@@ -322,9 +309,14 @@ def with_body(head: bytes, body: bytes) -> bytes:
     return b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
 
 
+def _now_s() -> float:
+    """By the loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
 def _sooner(limit_s: float | None, deadline_s: float | None) -> float | None:
     """Seconds from now until a limit or a deadline, whichever is first."""
     if deadline_s is None:
         return limit_s
-    left_s = max(0.0, deadline_s - asyncio.get_running_loop().time())
+    left_s = max(0.0, deadline_s - _now_s())
     return left_s if limit_s is None else min(limit_s, left_s)

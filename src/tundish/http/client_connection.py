@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import functools
 import ssl
 from typing import cast
@@ -14,6 +13,7 @@ from tundish.http.errors import ConnectionLost, HttpError, ResponseInvalid, Resp
 from tundish.http.timeouts import Timeouts
 
 _MAX_HEADER_BYTES = 64 * 1024
+_NO_PARSER = httptools.HttpResponseParser(None)
 _BUFFERED_LIMIT_BYTES = 1024 * 1024
 """Unread body bytes above which the peer is told to wait."""
 _KNOWN_NAME_BYTES = 40
@@ -33,13 +33,17 @@ class ClientConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.idle_since_s = 0.0
         """When its last exchange ended, by the loop's clock."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._chunks: list[bytes] = []
+        self._head_only = False
         self._reset(Timeouts())
         self._complete = True  # nothing is going on yet
 
     def _reset(self, timeouts: Timeouts) -> None:
-        self._parser = httptools.HttpResponseParser(self)
+        if self._head_only:
+            self._parser = httptools.HttpResponseParser(self)  # the old one waits for a body that never came
         self._timeouts = timeouts
-        self._chunks: collections.deque[bytes] = collections.deque()
+        self._chunks.clear()
         self._buffered = 0
         self._paused = False
         self._head_complete = False
@@ -106,6 +110,13 @@ class ClientConnection(asyncio.Protocol):
             head_only: the response has no body, whatever its head says.
             deadline_s: by the loop's clock, when the whole body must have come.
         """
+        self.begin(request, timeouts=timeouts, head_only=head_only, deadline_s=deadline_s)
+        await self.head()
+
+    def begin(
+        self, request: bytes, *, timeouts: Timeouts, head_only: bool = False, deadline_s: float | None = None
+    ) -> None:
+        """The first half of `send`: write the request."""
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionLost("The connection was closed.")
@@ -113,14 +124,38 @@ class ClientConnection(asyncio.Protocol):
         self._head_only = head_only
         self._sent_s = self._loop.time()
         self._deadline_s = deadline_s
-        self._set_timer()
+        soonest_s = self._sent_s + timeouts.begin_s
+        if deadline_s is not None and deadline_s < soonest_s:
+            soonest_s = deadline_s
+        if self._timer is None or self._timer.when() > soonest_s:
+            self._set_timer()  # else the one of an earlier exchange fires soon enough
         try:
             transport.write(request)
-            while not self._head_complete:
-                await self._wait()
         except BaseException:
             self.close()
             raise
+
+    async def head(self) -> None:
+        """The second half of `send`: wait for the response's head."""
+        try:
+            while not self._head_complete:
+                if self._failure is not None:
+                    raise self._failure
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._waiter = None
+
+    def arrived(self) -> bytes | None:
+        """The whole rest of the body, when all of it is there; None: ask for its chunks."""
+        if not self._complete or self._paused or self._failure is not None:
+            return None
+        chunks, self._chunks = self._chunks, []
+        self._buffered = 0
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def next_chunk(self) -> bytes:
         """The next piece of the body; empty at its end."""
@@ -134,7 +169,7 @@ class ClientConnection(asyncio.Protocol):
                     self._set_timer()
             await self._wait()
         self._waiting_since_s = None
-        chunk = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        chunk = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._buffered = 0
         if self._paused and self._transport is not None:
@@ -248,6 +283,7 @@ class ClientConnection(asyncio.Protocol):
             self._complete = True
         self._fail(ConnectionLost("The connection ended before the response did."))
         self._transport = None
+        self._parser = _NO_PARSER  # the two know each other: nobody but the collector would free them
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -11,6 +11,9 @@ from email.utils import formatdate
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OURS = frozenset({"connection", "content-length", "date", "transfer-encoding"})
+_CHECKED: set[str] = set()
+"""Names that are known to be good."""
+_CHECKED_LIMIT = 512
 _BODILESS = frozenset({204, 304})
 
 
@@ -45,7 +48,8 @@ def encode_head(status: int, headers: Sequence[tuple[str, str]], *lines: str) ->
     """
     head = [_status_line(status), *lines]
     for name, value in headers:
-        _check_name(name)
+        if name not in _CHECKED:
+            _check_name(name)
         head.append(f"{name}: {value}")
     head.append("\r\n")
     text = "\r\n".join(head)
@@ -66,9 +70,10 @@ def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {reason}"
 
 
-@functools.lru_cache(maxsize=512)
 def _check_name(name: str) -> None:
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a header.")
     if name.lower() in _OURS:
         raise ValueError(f"The header '{name}' is written by the server.")
+    if len(_CHECKED) < _CHECKED_LIMIT:
+        _CHECKED.add(name)

@@ -88,8 +88,38 @@ class Listener:
         self._warned = True
 
 
-async def bind(host: str, port: int) -> list[socket.socket]:
+async def reserve(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen to nothing and keep a port for the processes that `bind` it as shared; 0 takes a free one.
+
+    Raises:
+        AddressInUse, CannotListen: with what to do about it; a port that others share among themselves is in use, too.
+    """
+    alone = await bind(host, port)
+    addresses = [(sock.family, sock.getsockname()) for sock in alone]
+    for sock in alone:
+        sock.close()
+    reserved: list[socket.socket] = []
+    for family, address in addresses:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        reserved.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind(address)
+        except OSError as error:
+            for earlier in reserved:
+                earlier.close()
+            raise _cannot_listen(host, address[1], error) from error
+    return reserved
+
+
+async def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
     """A listening socket for each address that `host` stands for, all on the same port; 0 takes a free one.
+
+    `shared`: other processes of this user may listen on it, too, and the system deals connections out (not on Windows).
 
     Raises:
         AddressInUse, CannotListen: with what to do about it.
@@ -104,7 +134,7 @@ async def bind(host: str, port: int) -> list[socket.socket]:
     missing: OSError | None = None
     for family, address in dict.fromkeys((family, address[0]) for family, _, _, _, address in found):
         try:
-            sock = _open(family, str(address), port)
+            sock = _open(family, str(address), port, shared=shared)
         except OSError as error:
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 missing = error  # as ::1 of `localhost` where IPv6 is off; the others will do
@@ -120,9 +150,9 @@ async def bind(host: str, port: int) -> list[socket.socket]:
     return listening
 
 
-def _open(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _open(family: socket.AddressFamily, address: str, port: int, *, shared: bool) -> socket.socket:
     if sys.platform != "win32":
-        return socket.create_server((address, port), family=family, backlog=_BACKLOG)
+        return socket.create_server((address, port), family=family, backlog=_BACKLOG, reuse_port=shared)
     # There another program may otherwise bind the same port and get the connections, keys and all.
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -29,6 +29,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     version: str = "1.1"
     keep_alive: bool = True
     """Whether the client would use the connection again."""
+    admission: object = None
+    """What the server's `admit` made of the head. Requests of a connection whose heads are the same share it."""
 
 
 ONLY_ONCE = frozenset({"authorization", "content-length", "content-type", "host", "transfer-encoding"})

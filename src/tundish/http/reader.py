@@ -15,11 +15,16 @@ import httptools
 
 from tundish.core.errors import RequestTooLarge, TundishError, Unavailable
 from tundish.http.errors import RequestRefused
+from tundish.http.known_head import KnownHead
 from tundish.http.limits import Limits
 from tundish.http.message import ONLY_ONCE, HttpRequest, check_head, split_target
 
-Admit = Callable[[HttpRequest], None]
-"""Given the head of a request with a body, before any of the body is kept; raises a TundishError to refuse it."""
+Admit = Callable[[HttpRequest], object]
+"""Given the head of a request with a body, before any of the body is kept; raises a TundishError to refuse it.
+
+What it returns goes with the request and, unless it is None, with those that follow on the connection and have the
+very same head but for the body's length.
+"""
 
 
 class Phase(enum.Enum):
@@ -44,12 +49,14 @@ class RequestReader:
     """Fed with what arrives; complete requests, and the error that ends the connection, queue up in `ready`."""
 
     __slots__ = (
+        "_admission",
         "_admit",
         "_body",
         "_failure",
         "_head_bytes",
         "_headers",
         "_keep_alive",
+        "_known",
         "_limits",
         "_memory",
         "_method",
@@ -78,6 +85,7 @@ class RequestReader:
         self._peer = peer
         self._parser = httptools.HttpRequestParser(self)
         self._failure: TundishError | None = None
+        self._known: KnownHead | None = None
         self._upgrade = False
         self._moved = False
         self._still_bytes = 0
@@ -96,6 +104,7 @@ class RequestReader:
         self._raw_headers: list[tuple[bytes, bytes]] = []
         self._method = self._version = self._path = self._query = ""
         self._keep_alive = False
+        self._admission: object = None
         self._body: bytes | bytearray = b""
         self.body_bytes = 0
         self.expects_continue = False
@@ -105,6 +114,14 @@ class RequestReader:
         """Take what has arrived."""
         if self.ended:
             return
+        idle = self.phase is Phase.IDLE
+        if idle and self._known is not None and (request := self._known.request(data)) is not None:
+            held = self._memory.held + len(request.body)
+            if held <= self._memory.limit:  # else: by the usual way, which knows what to say
+                self._memory.held = held
+                self.messages += 1
+                self.ready.append(request)
+                return
         self._moved = False
         try:
             self._parser.feed_data(data)
@@ -117,6 +134,8 @@ class RequestReader:
             return
         if self._moved:
             self._still_bytes = 0
+            if idle and self.phase is Phase.IDLE and not self.ended:
+                self._learn(data)
         elif self.phase is not Phase.IDLE:
             # One endless header, trailer or chunk extension: llhttp collects it without a word to us.
             self._still_bytes += len(data)
@@ -137,11 +156,18 @@ class RequestReader:
     def close(self) -> None:
         """The connection is gone, and everything that waits with it."""
         self.ended = True
+        self._parser = _NO_PARSER  # the two know each other: nobody but the collector would free them
         self._drop_body()
         while self.ready:
             waiting = self.ready.pop()
             if isinstance(waiting, HttpRequest):
                 self.release(waiting)
+
+    def _learn(self, data: bytes) -> None:
+        """Nothing but whole requests came: the next one may begin as the last did."""
+        last = self.ready[-1] if self.ready else None
+        if isinstance(last, HttpRequest) and last.body and (self._admit is None or last.admission is not None):
+            self._known = KnownHead.of(data, last, self._limits.body_bytes)
 
     def _drop_body(self) -> None:
         self._memory.held -= self.body_bytes
@@ -223,7 +249,7 @@ class RequestReader:
             self._refuse(RequestTooLarge(limit_bytes=self._limits.body_bytes))
         if self._admit is not None and ("transfer-encoding" in headers or int(headers.get("content-length", 0))):
             try:
-                self._admit(self._request())
+                self._admission = self._admit(self._request())
             except TundishError as error:
                 self._refuse(error)
         self.expects_continue = "expect" in headers and self._version == "1.1"
@@ -293,6 +319,7 @@ class RequestReader:
             peer=self._peer,
             version=self._version,
             keep_alive=self._keep_alive,
+            admission=self._admission,
         )
 
 
@@ -305,6 +332,7 @@ def _decode_name(name: bytes) -> str:
 
 _FRAMING = ("content-length", "transfer-encoding")
 _SPACE = 0x20
+_NO_PARSER = httptools.HttpRequestParser(None)
 _KNOWN_NAMES: dict[bytes, str] = {}
 """Names that were seen, as sent: clients send the same ones again and again."""
 _KNOWN_NAMES_LIMIT = 1024

@@ -84,13 +84,15 @@ class HttpServer:
         """In their handlers now."""
         return len(self._service.running)
 
-    async def listen(self, host: str, port: int) -> int:
+    async def listen(self, host: str, port: int, *, shared: bool = False) -> int:
         """Accept connections on every address that `host` stands for; returns the port, which 0 leaves to the system.
+
+        `shared`: together with other processes; see `listener.bind`.
 
         Raises:
             AddressInUse, CannotListen: with what to do about it.
         """
-        for sock in await bind(host, port):
+        for sock in await bind(host, port, shared=shared):
             port = sock.getsockname()[1]
             listener = Listener(sock, self._connect)
             listener.start()

@@ -279,7 +279,16 @@ class ServerConnection(asyncio.Protocol):
             try:
                 if self.write_paused:
                     await self.drained()  # this client has not even taken its previous response
-                await self._handle(request, exchange)
+                await service.handler(request, exchange)
+                if not exchange.over:
+                    raise RuntimeError("The handler returned without completing the response.")
+            except asyncio.CancelledError as error:
+                if _is_being_cancelled():
+                    self._task = None  # which will know this error, which knows this frame and so this connection
+                    raise
+                self._fail(request, exchange, error)  # it leaked from something that the handler waited for
+            except Exception as error:  # noqa: BLE001 - logged in _fail
+                self._fail(request, exchange, error)
             finally:
                 exchange.abort()  # does nothing to a complete response
                 service.running.discard(exchange)
@@ -295,19 +304,6 @@ class ServerConnection(asyncio.Protocol):
             self._read_paused = False
             self.transport.resume_reading()
         self._take_turn()
-
-    async def _handle(self, request: HttpRequest, exchange: Exchange) -> None:
-        try:
-            await self._service.handler(request, exchange)
-            if not exchange.over:
-                raise RuntimeError("The handler returned without completing the response.")
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            self._fail(request, exchange, error)  # it leaked from something that the handler waited for
-        except Exception as error:  # noqa: BLE001 - logged in _fail
-            self._fail(request, exchange, error)
 
     def _fail(self, request: HttpRequest, exchange: Exchange, error: BaseException) -> None:
         """The handler failed: tell the client, if it can still be told."""
@@ -344,3 +340,8 @@ class ServerConnection(asyncio.Protocol):
         for waiter in self._drain_waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,3 +21,11 @@ class Timeouts:
     """From asking for a connection to the last byte of the response's body."""
     queue_s: float | None = None
     """Waiting for one of the pool's connections to become free."""
+    begin_s: float = dataclasses.field(init=False, repr=False)
+    """The shorter of the limits that count from sending the request; infinite when there is none."""
+
+    def __post_init__(self) -> None:
+        limits_s = (self.first_byte_s, self.first_body_byte_s)
+        object.__setattr__(
+            self, "begin_s", min((limit_s for limit_s in limits_s if limit_s is not None), default=math.inf)
+        )

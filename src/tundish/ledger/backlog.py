@@ -15,6 +15,7 @@ class Backlog:
 
     def __init__(self, first: Sequence[Entry], *, limit: int) -> None:
         self.limit = limit
+        self._half = limit // 2
         self.taken = len(first)
         """Entries that came."""
         self.settled = 0
@@ -28,6 +29,11 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def half_full(self) -> bool:
+        """Whether what is left of the room is for the requests that are under way."""
+        return len(self._waiting) > self._half
 
     @property
     def unwritten(self) -> int:

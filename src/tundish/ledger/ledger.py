@@ -119,14 +119,14 @@ class Ledger:
     @property
     def problem(self) -> str | None:
         """Why receipts cannot be written now, in one sentence; None when they can."""
-        if self._is_behind() and not self._problems:
+        if self._backlog.half_full and not self._problems.texts:
             return f"{len(self._backlog)} receipts wait for the disk of {self._folder}, which is too slow for them."
         return self._problems.first
 
     @property
     def accepting(self) -> str | None:
         """None: new requests may come. Else why not, in one sentence, for the client too."""
-        if not self._problems and not self._is_behind():
+        if not self._problems.texts and not self._backlog.half_full:
             return None
         return f"No request is taken without a receipt. {self.problem or ''}".rstrip() if self._refuses else None
 
@@ -206,10 +206,6 @@ class Ledger:
         elif not self._woken:
             self._woken = True
             self._wake.set()
-
-    def _is_behind(self) -> bool:
-        # Half of the room is for the requests that are under way when new ones are refused.
-        return len(self._backlog) > self._backlog.limit // 2
 
     def _write_all(self) -> None:
         """The writer's thread."""

@@ -16,24 +16,22 @@ class Problems:
     def __init__(self, folder: Path, *, refuses: bool) -> None:
         self._folder = folder
         self._then = "New requests are refused until they can." if refuses else "Requests go on without them."
-        self._texts: dict[str, str] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._texts)
+        self.texts: dict[str, str] = {}
+        """What fails now → why, as a sentence."""
 
     @property
     def first(self) -> str | None:
         """One of them, as a sentence."""
-        return next(iter(tuple(self._texts.values())), None)
+        return next(iter(tuple(self.texts.values())), None)
 
     def began(self, what: str, error: OSError) -> None:
         """`what` (`write`, `seal`) failed."""
         text = str(from_os_error(error, self._folder))
-        if what not in self._texts:
+        if what not in self.texts:
             _log.error("RECEIPTS CANNOT BE WRITTEN. %s %s", text, self._then)
-        self._texts[what] = text
+        self.texts[what] = text
 
     def ended(self, what: str) -> None:
         """`what` succeeded."""
-        if self._texts and self._texts.pop(what, None) is not None and not self._texts:
+        if self.texts and self.texts.pop(what, None) is not None and not self.texts:
             _log.warning("Receipts can be written again.")

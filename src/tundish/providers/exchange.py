@@ -9,9 +9,9 @@ from typing import Self
 from tundish.core.errors import BackendError, TundishError
 from tundish.http.client import HttpClient, read_body, with_body
 from tundish.http.client_connection import ClientConnection
-from tundish.http.errors import HttpError
+from tundish.http.errors import HttpError, PoolFull
 from tundish.http.timeouts import Timeouts
-from tundish.providers import refusals
+from tundish.providers.refusals import Refusals
 from tundish.providers.service import Service, stopped
 
 _log = logging.getLogger("tundish.providers")
@@ -41,9 +41,9 @@ class Exchange:
         self._connection: ClientConnection | None = None
 
     @property
-    def where(self) -> str:
-        """Whom it is with, for people."""
-        return self._service.where
+    def refusals(self) -> Refusals:
+        """What becomes of the server's failures."""
+        return self._service.refusals
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -78,15 +78,18 @@ class Exchange:
             if connection.status != 200 or not self._is_expected(headers.get("content-type")):
                 raise await self._refusal(connection)
         except HttpError as error:
-            self._leave()
+            self.leave()
             raise service.failed(error) from error
+        except PoolFull as error:
+            self.leave()
+            raise service.refusals.of_pool(error) from error
         except BaseException:
-            self._leave()
+            self.leave()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._leave()
+        self.leave()
 
     @property
     def connection(self) -> ClientConnection:
@@ -148,16 +151,17 @@ class Exchange:
         service, status, headers = self._service, connection.status, connection.headers
         body = await read_body(connection, _ERROR_LIMIT_BYTES)
         if status == 200:
-            said = refusals.of_body(service.where, body)
+            said = service.refusals.of_body(body)
             kind = headers.get("content-type", "nothing that it names")
-            return said or BackendError(f"The server of this model at {service.where} answered with {kind!r}.")
-        error = refusals.of_response(service.where, status, headers, body)
+            return said or service.refusals.of_content(repr(kind))
+        error = service.refusals.of_response(status, headers, body)
         if isinstance(error, BackendError):
             text = body[:500].decode("utf-8", "replace")
             _log.warning("%s answered %d: %s", service.where, status, text)
         return error
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """What leaving the context does: a connection whose answer was read to its end is kept, another one closed."""
         connection, self._connection = self._connection, None
         client = self._client
         if client is None:

@@ -24,10 +24,16 @@ class Server:
     """Up to and with `/v1`."""
     api_key: str | None = dataclasses.field(default=None, repr=False)
 
-    def deployment(self, model: str, *, context_length: int | None = None) -> RemoteSpec:
-        """One of its models, by the server's name for it; `context_length` in tokens, where the server says so."""
+    def deployment(self, model: str, *, name: str = "", context_length: int | None = None) -> RemoteSpec:
+        """One of its models.
+
+        Args:
+            model: the server's name for it.
+            name: what clients call it here.
+            context_length: in tokens, where the server says so.
+        """
         auth = None if self.api_key is None else ApiKey(source=fixed(self.api_key))
-        return RemoteSpec(base_url=self.base_url, model=model, auth=auth, context_length=context_length)
+        return RemoteSpec(base_url=self.base_url, model=model, name=name, auth=auth, context_length=context_length)
 
     def client(self, timeouts: Timeouts) -> HttpClient:
         """A pool of connections to it."""

@@ -6,12 +6,13 @@ from typing import Self
 
 import msgspec
 
-from tundish.core.errors import BackendError, TundishError
+from tundish.core.errors import TundishError
 from tundish.core.events import Usage
+from tundish.core.relay import RelayedWhole
 from tundish.http.errors import HttpError
-from tundish.providers import refusals
 from tundish.providers.event_relay import EventRelay
 from tundish.providers.exchange import Exchange
+from tundish.providers.refusals import Refusals
 from tundish.wire import sse
 from tundish.wire.usage import UsageFields, decode_usage
 
@@ -55,7 +56,7 @@ class RelayedStream:
         except HttpError as error:
             raise exchange.failed(error) from error
         except TundishError as error:
-            raise refusals.of_event(exchange.where, error) from error.__cause__
+            raise exchange.refusals.of_event(error) from error.__cause__
         await exchange.finish()
         return b""
 
@@ -67,48 +68,24 @@ class RelayedStream:
         await self._exchange.__aexit__()
 
 
-class RelayedWhole:
-    """A `Relayed` in one piece. It is complete, and was looked at, before the client gets any of it."""
-
-    __slots__ = ("_body", "_exchange", "_usage", "content_type")
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._body = b""
-        self._usage: UsageFields | None = None
-        self.content_type = "application/json"
-
-    @property
-    def usage(self) -> Usage | None:
-        return None if self._usage is None else decode_usage(self._usage)
-
-    async def next_chunk(self) -> bytes:
-        body, self._body = self._body, b""
-        return body
-
-    async def __aenter__(self) -> Self:
-        exchange = self._exchange
-        await exchange.__aenter__()
-        try:
-            body = await exchange.read()
-            self._usage = _usage(exchange.where, body)
-            self._body = body
-        except BaseException:
-            await exchange.__aexit__()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._exchange.__aexit__()
+async def relayed_whole(exchange: Exchange) -> RelayedWhole:
+    """The answer in one piece: complete and looked at before the client gets any of it. Raises as the exchange does."""
+    await exchange.__aenter__()  # by hand: `async with` would make one more coroutine for each request
+    try:
+        body = exchange.connection.arrived() or await exchange.read()  # a small one has come with its head
+        fields = _usage(exchange.refusals, body)
+    finally:
+        exchange.leave()
+    return RelayedWhole(body, "application/json", None if fields is None else decode_usage(fields))
 
 
-def _usage(where: str, body: bytes) -> UsageFields | None:
+def _usage(refusals: Refusals, body: bytes) -> UsageFields | None:
     """What a whole answer tells; proves on the way that it is one."""
     try:
         whole = _decode(body)
     except (ValueError, RecursionError) as error:
-        raise BackendError(f"The server of this model at {where} sent what is no completion: {error}.") from None
+        raise refusals.of_content(f"what is no completion: {error}") from None
     if not whole.choices:
-        failure = refusals.of_body(where, body)
-        raise failure or BackendError(f"The server of this model at {where} sent an answer without choices.")
+        failure = refusals.of_body(body)
+        raise failure or refusals.of_content("an answer without choices")
     return whole.usage

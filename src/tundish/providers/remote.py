@@ -13,14 +13,14 @@ from tundish.core.backend import BackendStatus, Capabilities, Health
 from tundish.core.errors import InvalidRequest, NotFound, TundishError
 from tundish.core.events import GenerationEvent
 from tundish.core.rate_limits import RateLimits
-from tundish.core.relay import RawRequest, Relayed
+from tundish.core.relay import RawRequest, Relayed, RelayedWhole
 from tundish.core.request import AssistantMessage, CompletionRequest, DeveloperMessage, Message, Request, SystemMessage
 from tundish.providers import profile as profiles
-from tundish.providers import rate_headers, refusals
+from tundish.providers import rate_headers
 from tundish.providers.errors import SpecInvalid
 from tundish.providers.exchange import Exchange
 from tundish.providers.profile import PARAMETERS_OF, Paths, Profile
-from tundish.providers.relayed import RelayedStream, RelayedWhole
+from tundish.providers.relayed import RelayedStream, relayed_whole
 from tundish.providers.request_shape import CHAT_COMPLETIONS, COMPLETIONS, RequestShape, split
 from tundish.providers.service import Service
 from tundish.providers.spec import RemoteSpec
@@ -131,7 +131,7 @@ class RemoteBackend:
                         exchange.check_running()
                         yield event
             except TundishError as error:
-                raise refusals.of_event(exchange.where, error) from error.__cause__
+                raise exchange.refusals.of_event(error) from error.__cause__
             await exchange.finish()
 
     def can_relay(self, raw: RawRequest) -> bool:
@@ -144,13 +144,18 @@ class RemoteBackend:
         return messages is None or shape.messages_fit(messages)
 
     def relay(self, raw: RawRequest) -> AbstractAsyncContextManager[Relayed]:
+        return RelayedStream(self._exchange(raw), keep_usage=raw.include_usage)
+
+    async def relay_whole(self, raw: RawRequest) -> RelayedWhole:
+        return await relayed_whole(self._exchange(raw))
+
+    def _exchange(self, raw: RawRequest) -> Exchange:
         shape = self._shapes.get(raw.surface)
         if shape is None:
-            raise NotFound(f"The server of this model at {self._service.where} has no '{raw.surface}'.")
+            raise NotFound(f"The service of this model has no '{raw.surface}'.")
         shape.check(raw.fields)
         body = shape.body(raw.fields, stream=raw.stream, usage_asked=raw.include_usage)
-        exchange = Exchange(self._service, raw.surface, body, stream=raw.stream)
-        return RelayedStream(exchange, keep_usage=raw.include_usage) if raw.stream else RelayedWhole(exchange)
+        return Exchange(self._service, raw.surface, body, stream=raw.stream)
 
     def _message(self, message: Message) -> Message:
         if isinstance(message, DeveloperMessage) and not self._profile.developer_role:

@@ -70,7 +70,7 @@ class RequestShape:
         self._profile = profile
         self._refuses = refuses
         self._in_order = tuple(sorted(refuses))
-        self._limit = profile.max_tokens if surface == CHAT_COMPLETIONS else "max_tokens"
+        self._limit_key = _key(profile.max_tokens if surface == CHAT_COMPLETIONS else "max_tokens")
         self._model = msgspec.json.encode(model)
         self._reworked = frozenset({"model", "stream_options", *_LIMITS})
         if profile.effort_in_template:
@@ -80,6 +80,8 @@ class RequestShape:
 
     def refused(self, members: Mapping[str, bytes]) -> str | None:
         """The first member that asks for what this deployment cannot do."""
+        if self._refuses.isdisjoint(members):
+            return None
         for name in self._in_order:
             value = members.get(name)
             if value is not None and bytes(value) != _NULL and bytes(value) not in _NO_EFFECT.get(name, ()):
@@ -143,11 +145,13 @@ class RequestShape:
         return b"".join(parts)
 
     def _add_limit(self, parts: list[bytes], members: Mapping[str, bytes]) -> None:
-        given = [value for name in _LIMITS if (value := members.get(name)) is not None and bytes(value) != _NULL]
-        if len(given) > 1:
-            given = [min(given, key=_integer)]
-        if given:
-            parts += (_key(self._limit), given[0])
+        limit, older = members.get("max_completion_tokens", _NULL), members.get("max_tokens", _NULL)
+        if limit == _NULL:
+            limit = older
+        elif older != _NULL:
+            limit = min(limit, older, key=_integer)
+        if limit != _NULL:
+            parts += (self._limit_key, limit)
 
     def _add_stream_options(self, parts: list[bytes], members: Mapping[str, bytes], *, usage_asked: bool) -> None:
         if not self._profile.stream_usage:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 
 from tundish.core.errors import BackendError, BackendStopped, TundishError
 from tundish.http.client import HttpClient
 from tundish.http.errors import HttpError
-from tundish.providers import connections, refusals
+from tundish.providers import connections
 from tundish.providers.credentials import Credential, credential
 from tundish.providers.errors import SpecInvalid
 from tundish.providers.profile import Profile
+from tundish.providers.refusals import Refusals
 from tundish.providers.spec import RemoteSpec
+
+_log = logging.getLogger("tundish.providers")
 
 
 class Service:
@@ -38,6 +42,7 @@ class Service:
             spec.auth, key_header=profile.key_header, key_prefix=profile.key_prefix, scope=scope
         )
         self.where = url
+        self.refusals = Refusals(name=spec.name, model=spec.model, url=url)
         self.client: HttpClient | None = None
         """None while it is stopped."""
         self._pool = connections.open_pool(spec, url)  # now, so that what is wrong with it is said now
@@ -81,13 +86,22 @@ class Service:
         return self._heads[surface]
 
     async def fetch_head(self, surface: str) -> bytes:
-        """The head of a request, with a credential that has to be looked up."""
-        value = await self._credential.fetch()
+        """The head of a request, with a credential that has to be looked up.
+
+        Raises:
+            BackendError: it cannot be had, or not be sent.
+        """
+        try:
+            value = await self._credential.fetch()
+        except TundishError as error:
+            self._note(error)
+            raise self.refusals.of_credential(error) from error
         try:
             self._heads, self._value = self._prepare(value), value
         except SpecInvalid:
             # The value may be anything: it is not shown.
-            raise BackendError(f"The key for {self.where} cannot be sent in a header: it has line breaks.") from None
+            unusable = BackendError("The key cannot be sent in a header: it has line breaks.")
+            raise self.refusals.of_credential(unusable) from None
         return self._heads[surface]
 
     def refuse_credential(self, head: bytes, surface: str) -> bool:
@@ -109,10 +123,17 @@ class Service:
 
     def failed(self, error: HttpError) -> TundishError:
         """The server could not be spoken to."""
-        failure = refusals.of_connection(self.where, error)
-        self.problem = f"{self.where}: {error}"
-        self.failed_at_s = time.monotonic()
+        failure = self.refusals.of_connection(error)
+        self._note(error)
         return failure
+
+    def _note(self, error: TundishError) -> None:
+        """Keep it for the status; the log is told when it is news."""
+        problem = f"{self.where}: {error}"
+        if problem != self.problem:
+            _log.warning("%s", problem)
+        self.problem = problem
+        self.failed_at_s = time.monotonic()
 
     def _prepare(self, value: str) -> Mapping[str, bytes]:
         headers = {
@@ -130,4 +151,6 @@ class Service:
 
 def stopped() -> BackendStopped:
     """What ends the answers that run when a deployment is stopped."""
-    return BackendStopped("This model's connection to its server was closed: the model is unloaded, or this stops.")
+    ended = BackendStopped("This model's connection to its server was closed: the model is unloaded, or this stops.")
+    ended.detail = "stopped here"
+    return ended

@@ -97,6 +97,8 @@ class RemoteSpec:
     """As the provider documents it; up to and with `/v1` where there is one."""
     model: str
     """What the provider calls the model, or the deployment."""
+    name: str = ""
+    """What clients call the deployment; for the errors that they are told."""
     profile: str = "openai_compatible"
     """How this kind of provider differs from OpenAI's; see `profile.known()`."""
     api_version: str | None = None

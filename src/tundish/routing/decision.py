@@ -9,8 +9,7 @@ import msgspec
 from tundish.policy.label import Label
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """What a request asks of whoever answers it. Hashable, so that judgements can be shared."""
 
     tools: bool = False
@@ -20,9 +19,8 @@ class Needs:
     completions: bool = False
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """All that a decision depends on beside the snapshot."""
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a decision depends on beside the snapshot. A struct, as what follows: each request makes one of each."""
 
     route: str
     label: Label
@@ -61,8 +59,7 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expected_s: float | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """For one request: who may answer, in which order, and why not the others."""
 
     route: str

@@ -71,6 +71,10 @@ class ConversationStore:
             self._thread = threading.Thread(target=self._write_for_ever, name="conversations", daemon=True)
             self._thread.start()
 
+    def bound(self, *, most: int, keep_s: float) -> None:
+        """Keep so many from now on, for so long."""
+        self._most, self._keep_s = most, keep_s
+
     def remember(self, key: str, data_class: str) -> None:
         """Note that a request of this conversation had this class. A microsecond; never blocks on the disk."""
         note = (key, data_class)

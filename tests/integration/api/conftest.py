@@ -97,7 +97,7 @@ def serve() -> Serve:
         stops: list[str] = []
         application = Application(
             dispatcher=dispatcher,
-            keys=keys or KeyRing({"test": KEY}),
+            keys=keys or KeyRing.of_owner(KEY, key_id="test"),
             guard=guard or Guard(host="127.0.0.1"),
             metrics=metrics,
             stop=lambda: stops.append("stop"),

@@ -246,3 +246,24 @@ async def test_metrics_have_routes_and_not_paths(serve: Serve) -> None:
         text = await endpoint.scrape()
         assert 'tundish_http_requests_total{method="GET",route="/v1/models/{model}",status="404"} 2.0' in text
         assert 'tundish_http_requests_total{method="GET",route="unknown",status="404"} 1.0' in text
+
+
+async def test_a_key_that_is_taken_away_opens_nothing_on_a_connection_that_stays(serve: Serve) -> None:
+    keys = KeyRing.of_owner(KEY, key_id="test")
+    async with serve(keys=keys) as endpoint:
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: localhost\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n"
+        request = f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY
+        reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+        statuses: list[int] = []
+        async with asyncio.timeout(5):
+            for number in range(4):
+                if number == 3:
+                    keys.replace(KeyRing.of_owner("another", key_id="test"))
+                writer.write(request)
+                answer = await reader.readuntil(b"\r\n\r\n")
+                statuses.append(int(answer.split()[1]))
+                length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                await reader.readexactly(int(length.split()[1]))
+        writer.close()
+        await writer.wait_closed()
+        assert statuses == [200, 200, 200, 401]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -77,6 +78,7 @@ def test_the_file_is_a_whole_gpt_oss(expanded: Path) -> None:
 def test_it_is_written_once(cache: Path, expanded: Path) -> None:
     before = expanded.stat()
     assert embedded.expand(cache) == expanded
+    assert embedded.sha256() == hashlib.sha256(expanded.read_bytes()).hexdigest()
     after = expanded.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 

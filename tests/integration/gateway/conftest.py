@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tundish.app import Endpoint, endpoint
+from tundish.core.clock import Clock
 from tundish.http.client import HttpClient, Origin
 from tundish.settings import Secret, Settings
 
@@ -182,7 +183,7 @@ def gateway(tmp_path: Path) -> Start:
 
     @asynccontextmanager
     async def start(
-        *, route: str = "", places: Mapping[str, str] | None = None, **acts: Act
+        *, route: str = "", places: Mapping[str, str] | None = None, clock: Clock | None = None, **acts: Act
     ) -> AsyncGenerator[Gateway]:
         async with AsyncExitStack() as stack:
             upstreams = {name: Upstream(name=name, act=act) for name, act in acts.items()}
@@ -202,7 +203,7 @@ def gateway(tmp_path: Path) -> Start:
                 cache_dir=tmp_path / "cache",
                 state_dir=tmp_path / "state",
             )
-            running = await stack.enter_async_context(endpoint(settings))
+            running = await stack.enter_async_context(endpoint(settings, clock=clock))
             await running.load()
             http = HttpClient(Origin.of(running.url))
             stack.callback(http.close)

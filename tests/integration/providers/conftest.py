@@ -240,6 +240,9 @@ def asking(*, stream: bool = False, include_usage: bool = False, **fields: Any) 
 
 async def relay(backend: RemoteBackend, request: RawRequest) -> tuple[bytes, Usage | None]:
     """The whole of a relayed answer."""
+    if not request.stream:
+        whole = await backend.relay_whole(request)
+        return whole.body, whole.usage
     async with backend.relay(request) as relayed:
         body = b""
         while piece := await relayed.next_chunk():

@@ -250,8 +250,7 @@ WHOLE_BROKEN = {
 async def test_a_broken_whole_answer_never_reaches_the_client(provider, backend, how: str) -> None:
     provider.answer = WHOLE_BROKEN[how]
     with pytest.raises(BackendError):
-        async with backend.relay(asking()):
-            pytest.fail("it was taken for an answer")
+        await backend.relay_whole(asking())
     assert backend.status().slots_busy == 0
 
 
@@ -260,8 +259,9 @@ async def test_what_came_before_a_failure_is_handed_on_first(provider, backend) 
     provider.answer = streamed(events(chunk("Hel"), failure, chunk("never")))
     async with backend.relay(asking(stream=True)) as relayed:
         assert await relayed.next_chunk() == FIRST
-        with pytest.raises(BackendError, match="crashed"):
+        with pytest.raises(BackendError, match="in the middle") as caught:
             await relayed.next_chunk()
+    assert "crashed" in caught.value.detail
 
 
 async def test_a_refusal_of_our_key_in_the_stream_is_no_clients(provider, backend) -> None:
@@ -349,8 +349,9 @@ async def test_waiting_has_an_end(provider, started, spec) -> None:
     provider.answer = streamed(FIRST, then="hang")
     task = asyncio.ensure_future(relay(backend, asking(stream=True)))
     await asyncio.sleep(0)
-    with pytest.raises(PoolFull, match=r"0\.05 s"):
+    with pytest.raises(PoolFull) as caught:
         await relay(backend, asking(stream=True))
+    assert "0.05 s" in caught.value.detail
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

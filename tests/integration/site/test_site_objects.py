@@ -66,7 +66,7 @@ async def serving(objects: SiteObjects) -> AsyncGenerator[SiteObjects, None]:
     metrics, clock = Metrics(), SystemClock()
     application = Application(
         dispatcher=Dispatcher(backends={}, observer=metrics, clock=clock),
-        keys=KeyRing({"test": KEY}),
+        keys=KeyRing.of_owner(KEY, key_id="test"),
         guard=Guard(host="127.0.0.1"),
         metrics=metrics,
         stop=lambda: None,
@@ -230,3 +230,16 @@ def test_config_check(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err.splitlines()
     assert [line.partition(": ")[2].partition(": ")[0] for line in told] == [f"{path}:12", f"{path}:14", ""]
     assert told[-1] == "2 errors."
+
+
+def test_a_file_that_happens_to_lie_here_is_not_read(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TUNDISH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(path.parent)
+    assert main(["config", "check"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("No file: valid.")
+    assert "./tundish.toml is not read" in told.err
+    assert main(["config", "check", "tundish.toml"]) == 0
+    assert "1 deployments" in capsys.readouterr().out

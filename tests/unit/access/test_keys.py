@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tundish.access import key_file
-from tundish.access.keys import ANYONE, KeyRing, generate_key
-from tundish.core.errors import Unauthenticated
+from tundish.access.keys import KeyRing, generate_key
+from tundish.core.errors import PermissionDenied, Unauthenticated
 
 
 def test_a_known_key_names_its_principal() -> None:
@@ -28,7 +28,7 @@ def test_anything_else_is_refused(presented: str | None) -> None:
 def test_an_empty_ring_opens_to_nobody_and_an_open_one_to_anybody() -> None:
     with pytest.raises(Unauthenticated):
         KeyRing({}).verify("anything")
-    assert KeyRing.open().verify(None) is ANYONE
+    assert KeyRing.open().verify(None).key_id == "anonymous"
 
 
 def test_generated_keys_differ() -> None:
@@ -55,3 +55,11 @@ def test_a_folder_that_cannot_be_made_is_the_systems_error(tmp_path: Path) -> No
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match="file"):
         key_file.load_or_create(tmp_path / "file" / "api-key")
+
+
+def test_only_the_owners_key_may_operate() -> None:
+    ring = KeyRing.of_owner("td-own", key_id="generated")
+    ring.verify("td-own").require_owner("GET /x")
+    KeyRing.open().verify(None).require_owner("GET /x")
+    with pytest.raises(PermissionDenied, match=r"GET /x is for the owner .* 'ci'"):
+        KeyRing({"ci": "td-two"}).verify("td-two").require_owner("GET /x")

@@ -72,3 +72,12 @@ def test_openmetrics_for_those_who_ask() -> None:
     content_type, body = Metrics().exposition("application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")
     assert body.endswith(b"# EOF\n")
+
+
+def test_one_of_several_processes_says_which_it_is() -> None:
+    metrics = Metrics(worker=2)
+    metrics.http_request_ended(route="/v1/models", method="GET", status=200)
+    _, text = metrics.exposition("")
+    samples = [line for line in text.decode().splitlines() if line and not line.startswith("#")]
+    assert samples
+    assert all('worker="2"' in line for line in samples)

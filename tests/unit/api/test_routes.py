@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tundish.api.call import Call, request_id
-from tundish.api.routes import Route, Router
+from tundish.api.routes import Audience, Route, Router
 from tundish.core.errors import MethodNotAllowed, NotFound
 
 
@@ -19,7 +19,7 @@ ROUTER = Router(
         Route(path="/v1/models", methods={"GET": surface}),
         Route(path="/v1/models/{model}", methods={"GET": surface}),
         Route(path="/openai/deployments/{deployment}/completions", methods={"POST": surface}),
-        Route(path="/healthz", methods={"GET": surface}, public=True),
+        Route(path="/healthz", methods={"GET": surface}, audience=Audience.ANYBODY),
     ]
 )
 

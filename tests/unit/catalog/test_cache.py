@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ def test_a_published_model_is_found_whole(cache: Cache, place) -> None:
     assert not model.problems()
     assert not cache.verify(model)
     assert model.weights == cache.root / "test/noise/q8-gguf/files/model.gguf"
+    assert model.weights_sha256 == hashlib.sha256(model.weights.read_bytes()).hexdigest()
     assert not list(cache.root.glob(".staging/*"))
 
 

@@ -237,6 +237,7 @@ TABLE = [
         6,
         "must have one of",
     ),
+    after_base("a key called as the owner's", '[keys.generated]\nkey = { env = "A" }', 1, "endpoint's own key"),
     after_base("a reference of two kinds", '[keys.k]\nkey = { env = "A", file = "b" }', 2, "has one key"),
     after_base("a reference to nothing", '[keys.k]\nkey = { env = "hunter2 hunter2" }', 2, "name of an environment"),
     after_base(

@@ -16,7 +16,7 @@ from tundish.core.errors import TundishError
 from tundish.core.events import ChoiceFinished, Finished, FinishReason, GenerationEvent, TextDelta, Usage
 from tundish.core.place import Place, Reach
 from tundish.core.rate_limits import RateLimits
-from tundish.core.relay import RawRequest
+from tundish.core.relay import RawRequest, RelayedWhole
 from tundish.core.request import AssistantMessage, CompletionRequest, Request, UserMessage
 from tundish.dispatch.dispatcher import Dispatcher
 from tundish.dispatch.observer import RequestRecord
@@ -138,6 +138,16 @@ class PlayedRelay(Played):
         texts = self.play(raw)
         try:
             yield PlayedBytes(texts, raw)
+        finally:
+            await texts.aclose()
+            self.active -= 1
+
+    async def relay_whole(self, raw: RawRequest) -> RelayedWhole:
+        self.active += 1
+        texts = self.play(raw)
+        try:
+            body = b"".join([chunk(text) async for text in texts])
+            return RelayedWhole(body, "application/json", USAGE)
         finally:
             await texts.aclose()
             self.active -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -23,8 +24,10 @@ from tundish.core.errors import (
     Unavailable,
 )
 from tundish.core.request import AssistantMessage, Request
+from tundish.dispatch.dispatcher import Dispatcher
 from tundish.dispatch.errors import EveryAttemptFailed, NoDeploymentLeft, NoPlaceAllowed
 from tundish.dispatch.rules import BreakerRules, RetryRules, Rules
+from tundish.dispatch.settlement import Settlement
 from tundish.dispatch.site import Site
 from tundish.routing.table import Circuit, Shadow
 
@@ -193,7 +196,7 @@ async def test_a_circuit_opens_and_a_probe_closes_it() -> None:
 async def test_all_circuits_open_is_said() -> None:
     rules = Rules(breaker=BreakerRules(failures=1), retries=RetryRules(attempts=1))
     works = plant({"a": Played(DEAD)}, rules=rules)
-    with pytest.raises(BackendDied):
+    with pytest.raises(EveryAttemptFailed, match=r"a: It died\."):
         await answer(works, Asked())
     with pytest.raises(NoDeploymentLeft, match="circuit"):
         await answer(works, Asked())
@@ -373,3 +376,42 @@ async def test_digests_are_of_what_was_sent_and_given() -> None:
     assert works.receipt.request_digest == hmac.new(salts[0], b"{}", hashlib.sha256).hexdigest()
     assert works.receipt.answer_digest == hmac.new(salts[0], b"".join(given), hashlib.sha256).hexdigest()
     assert works.receipt.bytes_out == len(b"".join(given))
+
+
+async def test_what_a_refused_client_is_told_is_in_the_digest() -> None:
+    class Refusable(Asked):
+        def refused(self, error: TundishError) -> bytes:
+            return error.message.encode()
+
+    works = plant({"a": Played()})
+    salts: list[bytes] = []
+    recorded = works.seen.record
+    works.seen.record = lambda receipt, salt: (salts.append(salt), recorded(receipt, salt))[1]  # type: ignore[method-assign]
+    for work in (Refusable(claimed_class="restricted"), Refusable("nobody")):
+        with pytest.raises(TundishError) as caught:
+            works.dispatcher.begin(work)
+        expected = hmac.new(salts[-1], caught.value.message.encode(), hashlib.sha256).hexdigest()
+        assert works.seen.receipts[-1].answer_digest == expected
+
+
+async def test_a_receipt_has_the_hash_of_the_weights_that_answered() -> None:
+    works = plant({"a": Played(DEAD), "b": Played()})
+    settlement = Settlement(observer=works.seen, receipts=works.seen, model_hash={"a": "aa", "b": "bb"}.__getitem__)
+    dispatcher = Dispatcher(site=works.dispatcher.site, settlement=settlement, clock=works.clock)
+    await answer(dataclasses.replace(works, dispatcher=dispatcher), Asked())
+    assert (works.receipt.deployment, works.receipt.model_hash) == ("b", "bb")
+
+
+async def test_all_full_is_429_and_a_mistake_of_the_clients_stays_one() -> None:
+    busy = Overloaded("'a' is full.", retry_after_s=30.0), Overloaded("'b' is full.", retry_after_s=20.0)
+    works = plant({"a": Played((busy[0],)), "b": Played((busy[1],))})
+    with pytest.raises(Overloaded, match=r"'a' is full\. 'b' is full\.") as caught:
+        await answer(works, Asked())
+    assert caught.value.retry_after_s == 20.0
+    too_long = ContextLengthExceeded(prompt_tokens=5000, context_length=4096)
+    works = plant({"a": Played((too_long,)), "b": Played((too_long,))})
+    with pytest.raises(ContextLengthExceeded):
+        await answer(works, Asked())
+    works = plant({"a": Played((too_long,)), "b": Played(DEAD)})
+    with pytest.raises(EveryAttemptFailed):
+        await answer(works, Asked())

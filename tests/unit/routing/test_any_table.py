@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -186,7 +187,7 @@ def test_a_decision_replays_identically_whatever_was_decided_before(
 @given(snapshots, asks, st.integers(0, 40))
 @settings(deadline=None, max_examples=75)
 def test_requests_of_about_the_same_size_are_judged_by_their_own(snapshot: Snapshot, ask: Ask, more: int) -> None:
-    larger = dataclasses.replace(ask, prompt_tokens=ask.prompt_tokens + more)
+    larger = msgspec.structs.replace(ask, prompt_tokens=ask.prompt_tokens + more)
     decide(snapshot, ask)
     assert decide(snapshot, larger) == decide(copy(snapshot), larger)
 

@@ -76,6 +76,15 @@ def expand(cache_dir: Path) -> Path:
         ) from error
 
 
+def sha256() -> str:
+    """Of what `expand` gives, hexadecimal.
+
+    Raises:
+        ModelFileInvalid: the installation is damaged.
+    """
+    return Pack.installed().header.expanded_sha256
+
+
 def _expanded_in(folder: Path, pack: Pack) -> Path:
     path = folder / f"gpt-oss-nano-{pack.header.expanded_sha256[:16]}.gguf"
     if _is_intact(path, pack.header):
