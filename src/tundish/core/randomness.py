@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 _FETCHED_BYTES = 4096
 
@@ -23,5 +24,5 @@ def _forget() -> None:
     _pool = memoryview(b"")
 
 
-if hasattr(os, "register_at_fork"):
+if sys.platform != "win32":
     os.register_at_fork(after_in_child=_forget)  # or two processes would give out the same
