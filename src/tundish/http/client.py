@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from tundish.http.client_connection import ClientConnection
 from tundish.http.errors import ConnectFailed, ConnectionLost, ResponseInvalid
 from tundish.http.origin import Origin, Proxy
+from tundish.http.outbox import FEW, Outbox
 from tundish.http.timeouts import Timeouts
 from tundish.http.turns import Turns
 
@@ -122,6 +123,7 @@ class HttpClient:
         self._idle_limit = idle_connections
         self._idle_s = idle_s
         self._busy: set[ClientConnection] = set()
+        self._outbox = Outbox()
         self._turns = Turns(max_connections, max_waiting, str(origin))
         self._connecting: set[asyncio.Timeout] = set()
         self._aborted: Exception | None = None
@@ -215,6 +217,7 @@ class HttpClient:
         if not self._turns.take():
             await self._turns.wait(_sooner(limits.queue_s, deadline_s))
             now_s = _now_s()
+        outbox = self._outbox if self._turns.taken > FEW else None
         connection: ClientConnection | None = None
         try:
             if self._aborted is not None:
@@ -222,7 +225,9 @@ class HttpClient:
             while (connection := self._take_idle(now_s)) is not None:
                 self._busy.add(connection)
                 try:
-                    connection.begin(request, timeouts=limits, head_only=head_only, deadline_s=deadline_s)
+                    connection.begin(
+                        request, timeouts=limits, head_only=head_only, deadline_s=deadline_s, outbox=outbox
+                    )
                     await connection.head()
                 except ConnectionLost:
                     # The peer closed an idle connection while we wrote to it, so this was no attempt. A peer that has

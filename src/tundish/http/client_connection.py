@@ -10,6 +10,7 @@ from typing import cast
 import httptools
 
 from tundish.http.errors import ConnectionLost, HttpError, ResponseInvalid, ResponseTimeout
+from tundish.http.outbox import Outbox
 from tundish.http.timeouts import Timeouts
 
 _MAX_HEADER_BYTES = 64 * 1024
@@ -36,6 +37,7 @@ class ClientConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: list[bytes] = []
         self._head_only = False
+        self._unsent = b""
         self._reset(Timeouts())
         self._complete = True  # nothing is going on yet
 
@@ -114,9 +116,15 @@ class ClientConnection(asyncio.Protocol):
         await self.head()
 
     def begin(
-        self, request: bytes, *, timeouts: Timeouts, head_only: bool = False, deadline_s: float | None = None
+        self,
+        request: bytes,
+        *,
+        timeouts: Timeouts,
+        head_only: bool = False,
+        deadline_s: float | None = None,
+        outbox: Outbox | None = None,
     ) -> None:
-        """The first half of `send`: write the request."""
+        """The first half of `send`: write the request, at once or by `outbox`."""
         transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionLost("The connection was closed.")
@@ -129,11 +137,17 @@ class ClientConnection(asyncio.Protocol):
             soonest_s = deadline_s
         if self._timer is None or self._timer.when() > soonest_s:
             self._set_timer()  # else the one of an earlier exchange fires soon enough
-        try:
+        if outbox is None:
             transport.write(request)
-        except BaseException:
-            self.close()
-            raise
+        else:
+            self._unsent = request
+            outbox.add(self)
+
+    def flush(self) -> None:
+        """Send what was left to the outbox."""
+        request, self._unsent = self._unsent, b""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(request)
 
     async def head(self) -> None:
         """The second half of `send`: wait for the response's head."""

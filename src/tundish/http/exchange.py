@@ -33,6 +33,10 @@ class Channel(Protocol):
     @property
     def unsent_hard_bytes(self) -> int: ...
 
+    def write(self, data: bytes) -> None:
+        """Send it, at the end of this turn of the loop at the latest."""
+        ...
+
     async def drained(self) -> None:
         """Wait until the client has caught up, or is gone."""
         ...
@@ -96,12 +100,12 @@ class Exchange:
         head = self._encode(status, headers, f"content-length: {len(body)}" if with_body else None)
         self._state = _State.OVER
         if not body or not with_body or self._request.method == "HEAD":
-            self._transport.write(head)
+            self._channel.write(head)
         elif len(body) <= _JOINED_BYTES:
-            self._transport.write(head + body)
+            self._channel.write(head + body)
         else:
-            self._transport.write(head)
-            self._transport.write(body)
+            self._channel.write(head)
+            self._channel.write(body)
         self._channel.response_over(close=self._close)
 
     def start(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
@@ -133,14 +137,14 @@ class Exchange:
         if self._head:
             data = self._head + data
             self._head = b""
-        self._transport.write(data)
+        self._channel.write(data)
         if self._channel.write_paused and self._transport.get_write_buffer_size() > self._channel.unsent_hard_bytes:
             self._channel.give_up()
 
     async def drain(self) -> None:
         """Return at once, unless the client reads slower than we write."""
         if self._head and self._state is _State.STREAMING:
-            self._transport.write(self._head)
+            self._channel.write(self._head)
             self._head = b""
         if self._channel.write_paused:
             await self._channel.drained()
@@ -155,7 +159,7 @@ class Exchange:
         self._state = _State.OVER
         end = b"0\r\n\r\n" if self._chunked and not self._silent else b""
         if self._head or end:
-            self._transport.write(self._head + end)
+            self._channel.write(self._head + end)
         self._channel.response_over(close=self._close)
 
     def abort(self) -> None:

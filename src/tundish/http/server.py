@@ -4,8 +4,10 @@ A request costs one task and one write, an idle connection neither a task nor a 
 by `Limits`; what it sends wrongly is answered in the API's own shape (`refuse`). Which file does what:
 
     reader              bytes → requests, strictly, within the limits
+    known_head          the same, for a client that repeats itself
     server_connection   whose turn it is; notices at once when the client goes
     exchange            the response side, as handlers see it
+    outbox              what many connections write in one turn, sent together
     head                the response's head
     listener            the port
     tls                 its certificate

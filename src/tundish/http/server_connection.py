@@ -21,6 +21,7 @@ from tundish.http.exchange import Exchange
 from tundish.http.head import DateLine, encode_head
 from tundish.http.limits import Limits
 from tundish.http.message import HttpRequest
+from tundish.http.outbox import FEW, Outbox
 from tundish.http.reader import Admit, BodyMemory, Phase, RequestReader
 
 _log = logging.getLogger("tundish.http")
@@ -43,6 +44,7 @@ class Service:
     changed: Callable[[], None]
     """Called when a request or a connection has ended."""
     admit: Admit | None = None
+    outbox: Outbox = dataclasses.field(default_factory=Outbox)
     date: DateLine = dataclasses.field(default_factory=DateLine)
     connections: set[ServerConnection] = dataclasses.field(default_factory=lambda: set[ServerConnection]())
     running: set[Exchange] = dataclasses.field(default_factory=lambda: set[Exchange]())
@@ -74,6 +76,8 @@ class ServerConnection(asyncio.Protocol):
         "_drain_waiters",
         "_exchange",
         "_lingering",
+        "_pending",
+        "_pending_bytes",
         "_read_paused",
         "_reader",
         "_service",
@@ -96,6 +100,8 @@ class ServerConnection(asyncio.Protocol):
         self._drain_waiters: collections.deque[asyncio.Future[None]] = collections.deque()
         self._doing: tuple[_Doing, int, int] | None = None
         self._since_s = 0.0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self.write_paused = False
 
     # --- asyncio.Protocol ---
@@ -128,6 +134,8 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._service.connections.discard(self)
+        self._pending.clear()
+        self._pending_bytes = 0
         self.write_paused = False
         self._client_is_gone()
         self._reader.close()
@@ -150,6 +158,28 @@ class ServerConnection(asyncio.Protocol):
     def unsent_hard_bytes(self) -> int:
         return self._service.limits.unsent_hard_bytes
 
+    def write(self, data: bytes) -> None:
+        service, pending = self._service, self._pending
+        if not pending:
+            if len(service.running) <= FEW:
+                self.transport.write(data)
+                return
+            service.outbox.add(self)
+        pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes > service.limits.unsent_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was put off to the end of the turn."""
+        pending = self._pending
+        if pending:
+            data = pending[0] if len(pending) == 1 else b"".join(pending)
+            pending.clear()
+            self._pending_bytes = 0
+            if not self.transport.is_closing():
+                self.transport.write(data)
+
     async def drained(self) -> None:
         waiter = asyncio.get_running_loop().create_future()
         self._drain_waiters.append(waiter)
@@ -161,9 +191,11 @@ class ServerConnection(asyncio.Protocol):
     def response_over(self, *, close: bool) -> None:
         if close:
             self._reader.ended = True
+            self.flush()
             self.transport.close()
 
     def cut(self) -> None:
+        self.flush()
         with contextlib.suppress(OSError):  # it may just have gone
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self.transport.abort()
@@ -177,6 +209,7 @@ class ServerConnection(asyncio.Protocol):
     def close_if_waiting(self) -> None:
         """End it unless a request is being received, handled or answered."""
         if self._task is None and self._reader.phase is Phase.IDLE and not self._lingering:
+            self.flush()
             self.transport.close()
 
     def end(self) -> None:
@@ -184,12 +217,13 @@ class ServerConnection(asyncio.Protocol):
         if self._exchange is not None and not self._exchange.over:
             self.give_up()
         else:
+            self.flush()
             self.transport.abort()
 
     @property
     def unsent_bytes(self) -> int:
         """Written, but not yet taken by the system."""
-        return self.transport.get_write_buffer_size()
+        return self._pending_bytes + self.transport.get_write_buffer_size()
 
     def look(self, now_s: float) -> None:
         """Called by the server's timer: whoever does the same thing for too long is stopped.
@@ -267,7 +301,7 @@ class ServerConnection(asyncio.Protocol):
                 self._refuse(first)
         elif reader.expects_continue:
             reader.expects_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def _work(self) -> None:
         """Handle the requests that are ready, one after the other."""
@@ -328,7 +362,8 @@ class ServerConnection(asyncio.Protocol):
         if isinstance(error, RequestRefused):
             status = error.status
         lines = (self._service.date(), f"content-length: {len(body)}", "connection: close")
-        self.transport.write(encode_head(status, headers, *lines) + body)
+        self.write(encode_head(status, headers, *lines) + body)
+        self.flush()
 
     def _client_is_gone(self) -> None:
         exchange, task = self._exchange, self._task

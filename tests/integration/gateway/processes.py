@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tundish.access import endpoint_file
@@ -262,7 +262,8 @@ def serve(folder: Path, config: Path, *flags: str) -> GatewayProcess:
     return gateway
 
 
-def until(condition, timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait for what another process does; fails when it does not come."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it did not come to pass in time"

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -191,7 +192,7 @@ class Stage:
             "TUNDISH_DRAIN_S": "0",
             **keys,
         }
-        with (home / _SAID).open("wb") as out:
+        with (home / _SAID).open("wb") as out, _undisturbed():
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "tundish", "serve", *flags],
                 env=environment,
@@ -222,6 +223,23 @@ def stage(settings: Settings) -> Generator[Stage, None, None]:
             yield made
         finally:
             made.close()
+
+
+@contextmanager
+def _undisturbed() -> Generator[None, None, None]:
+    """An interruption waits until the process that is being started is known, so that it can be ended."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _free_port() -> int:
