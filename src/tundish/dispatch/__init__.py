@@ -1,1 +1,1 @@
-"""The use case that ties the domain together: find the backend, generate, record what happened."""
+"""The use case that ties the domain together: label, decide, try, fail over, settle."""
